@@ -1,0 +1,46 @@
+/* delivery.h - the face of delivery/: one worker thread per sink, which moves its journal cursor.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef AW_DELIVERY_H
+#define AW_DELIVERY_H
+
+#include "journal/journal.h"
+#include "plugin/registry.h"
+
+struct delivery_settings {
+    uint32_t batch_events;       /* 100 */
+    uint64_t batch_bytes;        /* 1 MiB */
+    uint64_t flush_interval_ns;  /* 250 ms: how long accepted events may wait for flush() and small batches for company */
+    uint32_t retry_max;          /* 8: consecutive failures of one batch before a warning is repeated; never gives up */
+    uint64_t retry_base_ns;      /* 250 ms */
+    uint64_t retry_cap_ns;       /* 30 s */
+    uint32_t breaker_threshold;  /* 5 consecutive transient failures */
+    uint64_t breaker_cooldown_ns; /* 10 s */
+    uint32_t breaker_probes;     /* 1 */
+    uint64_t write_deadline_ns;  /* 30 s: after that the sink is reported as stuck */
+};
+void delivery_settings_init(struct delivery_settings *settings);
+
+struct delivery; /* one sink */
+struct delivery_options {
+    const char *name;         /* instance */
+    const struct aw_sink_class *sink; /* clamp-copied, lives for ever */
+    struct aw_config *config; /* owned by the delivery from here on, also on failure */
+    struct delivery_settings settings;
+    struct diag_out diag;
+    const char *where; /* "audit.conf:12" */
+    int from;          /* JOURNAL_FROM_* for a new cursor */
+};
+/* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
+int delivery_create(const struct delivery_options *options, struct delivery **ret);
+/* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the worker. */
+int delivery_start(struct delivery *delivery, struct journal *journal);
+/* Waits until all up to seq is delivered or dead-lettered. 0, -ETIMEDOUT, -EIO (the sink stopped for good). */
+int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mono_ns);
+void delivery_reopen(struct delivery *delivery); /* asynchronous */
+int delivery_stop(struct delivery *delivery, uint64_t deadline_mono_ns); /* 0, -ETIMEDOUT: something is left in the journal */
+void delivery_destroy(struct delivery *delivery);
+void delivery_get_stats(const struct delivery *delivery, uint64_t head, struct aw_sink_stats *ret);
+
+#endif

@@ -1,0 +1,1 @@
+libcore_la_SOURCES += core/event/event.h core/event/json.h 

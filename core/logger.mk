@@ -1,0 +1,2 @@
+# wiring: logger.c, config.c, store.c
+libcore_la_SOURCES += core/version.c

@@ -1,0 +1,1 @@
+libcore_la_SOURCES += core/seal/record.h core/seal/seal.h 

@@ -1,0 +1,118 @@
+# aw_build.m4 - warnings, sanitizers, hardening and plugin switches of auditwell's own build.
+# SPDX-License-Identifier: Apache-2.0
+
+# AW_TRY_CFLAGS(VARIABLE, FLAG...): appends each flag the compiler takes.
+AC_DEFUN([AW_TRY_CFLAGS], [
+  for aw_flag in $2; do
+    aw_saved_CFLAGS=$CFLAGS
+    CFLAGS="$CFLAGS $aw_flag -Werror"
+    AC_MSG_CHECKING([whether $CC takes $aw_flag])
+    AC_COMPILE_IFELSE([AC_LANG_PROGRAM([], [])], [AC_MSG_RESULT([yes]); $1="$$1 $aw_flag"], [AC_MSG_RESULT([no])])
+    CFLAGS=$aw_saved_CFLAGS
+  done
+])
+
+AC_DEFUN([AW_TRY_LDFLAGS], [
+  for aw_flag in $2; do
+    aw_saved_LDFLAGS=$LDFLAGS
+    LDFLAGS="$LDFLAGS $aw_flag"
+    AC_MSG_CHECKING([whether the linker takes $aw_flag])
+    AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])], [AC_MSG_RESULT([yes]); $1="$$1 $aw_flag"], [AC_MSG_RESULT([no])])
+    LDFLAGS=$aw_saved_LDFLAGS
+  done
+])
+
+AC_DEFUN([AW_WARNINGS], [
+  AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors [no]])], [], [enable_werror=no])
+  AW_CFLAGS=
+  AW_TRY_CFLAGS([AW_CFLAGS], [-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+    -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -fvisibility=hidden])
+  AS_IF([test "x$enable_werror" = xyes], [AW_CFLAGS="$AW_CFLAGS -Werror"])
+  AC_SUBST([AW_CFLAGS])
+])
+
+AC_DEFUN([AW_SANITIZERS], [
+  AC_ARG_ENABLE([sanitizers],
+    [AS_HELP_STRING([--enable-sanitizers=LIST], [build with -fsanitize=LIST, e.g. address,undefined or thread [no]])],
+    [], [enable_sanitizers=no])
+  AC_ARG_ENABLE([fuzzing], [AS_HELP_STRING([--enable-fuzzing], [libFuzzer targets; needs clang [no]])], [], [enable_fuzzing=no])
+  AS_IF([test "x$enable_sanitizers" != xno], [
+    CFLAGS="$CFLAGS -fsanitize=$enable_sanitizers -fno-omit-frame-pointer -fno-sanitize-recover=all"
+    CXXFLAGS="$CXXFLAGS -fsanitize=$enable_sanitizers"
+    LDFLAGS="$LDFLAGS -fsanitize=$enable_sanitizers"
+    AC_DEFINE([AW_SANITIZED], [1], [built with a sanitizer])
+  ])
+  AS_IF([test "x$enable_fuzzing" = xyes], [
+    CFLAGS="$CFLAGS -fsanitize=fuzzer-no-link"
+  ])
+  AM_CONDITIONAL([FUZZING], [test "x$enable_fuzzing" = xyes])
+  AM_CONDITIONAL([SANITIZED], [test "x$enable_sanitizers" != xno])
+])
+
+AC_DEFUN([AW_HARDENING], [
+  AW_LDFLAGS=
+  AW_TRY_LDFLAGS([AW_LDFLAGS], [-Wl,-z,relro -Wl,-z,now])
+  AC_SUBST([AW_LDFLAGS])
+  # Plugins import nothing from the core, so that undefined symbols can be refused; sanitizer run times are the exception.
+  AW_PLUGIN_LDFLAGS=
+  AW_TRY_LDFLAGS([AW_PLUGIN_LDFLAGS], [-Wl,-z,now -Wl,-z,nodelete -Wl,-z,relro])
+  AS_IF([test "x$enable_sanitizers" = xno && test "x$enable_fuzzing" != xyes],
+    [AW_TRY_LDFLAGS([AW_PLUGIN_LDFLAGS], [-Wl,-z,defs])])
+  AC_SUBST([AW_PLUGIN_LDFLAGS])
+])
+
+# AW_PLUGIN_OPTION(NAME, WHAT): --with-NAME=auto|yes|no; sets aw_plugin_NAME and aw_why_NAME.
+AC_DEFUN([AW_PLUGIN_OPTION], [
+  AC_ARG_WITH([$1], [AS_HELP_STRING([--with-$1=auto|yes|no], [sink "$1": $2 [auto]])], [], [with_$1=auto])
+  AS_CASE([$with_$1], [auto|yes], [aw_plugin_$1=yes; aw_why_$1=], [no], [aw_plugin_$1=no; aw_why_$1="--with-$1=no"],
+    [AC_MSG_ERROR([--with-$1 takes auto, yes or no, not "$with_$1"])])
+  m4_append([AW_ALL_PLUGINS], [$1 ])
+  AM_CONDITIONAL([SINK_]m4_toupper([$1]), [test "x$aw_plugin_$1" = xyes])
+])
+
+# AW_PLUGIN_NEEDS_PKG(NAME, VARIABLE, PKG-CONFIG SPEC)
+AC_DEFUN([AW_PLUGIN_NEEDS_PKG], [
+  AS_IF([test "x$aw_plugin_$1" = xyes], [
+    PKG_CHECK_MODULES([$2], [$3], [], [
+      AS_IF([test "x$with_$1" = xyes], [AC_MSG_ERROR([--with-$1=yes, but $3 was not found])])
+      aw_plugin_$1=no
+      aw_why_$1="$3 not found"
+    ])
+  ])
+  AM_CONDITIONAL([SINK_]m4_toupper([$1]), [test "x$aw_plugin_$1" = xyes])
+])
+
+# --enable-builtin-plugins=LIST: BUILTIN_SINKS holds the module archives to preload.
+AC_DEFUN([AW_PRELOAD_SETUP], [
+  BUILTIN_DLPREOPEN=
+  BUILTIN_DEPENDENCIES=
+  AS_IF([test "x$enable_builtin_plugins" != xno && test -n "$enable_builtin_plugins"], [
+    for aw_name in `echo "$enable_builtin_plugins" | tr ',' ' '`; do
+      eval "aw_on=\$aw_plugin_$aw_name"
+      AS_IF([test "x$aw_on" != xyes], [AC_MSG_ERROR([--enable-builtin-plugins: no plugin "$aw_name" is enabled])])
+      BUILTIN_DLPREOPEN="$BUILTIN_DLPREOPEN -dlpreopen sink_$aw_name.la"
+      BUILTIN_DEPENDENCIES="$BUILTIN_DEPENDENCIES sink_$aw_name.la"
+    done
+    AC_DEFINE([AW_BUILTIN_PLUGINS], [1], [plugins are linked into the library])
+  ])
+  AC_SUBST([BUILTIN_DLPREOPEN])
+  AC_SUBST([BUILTIN_DEPENDENCIES])
+  AM_CONDITIONAL([BUILTIN_PLUGINS], [test -n "$BUILTIN_DLPREOPEN"])
+])
+
+AC_DEFUN([AW_SUMMARY], [
+  aw_line() { printf '  %-14s %-4s %s\n' "$[]1" "$[]2" "$[]3"; }
+  echo
+  echo "auditwell $PACKAGE_VERSION"
+  echo "  compiler       $CC, sanitizers: $enable_sanitizers, fuzzing: $enable_fuzzing, werror: $enable_werror"
+  echo "  plugin dir     $plugindir"
+  echo "  built in       $enable_builtin_plugins"
+  echo
+  echo "  plugin         on   why"
+  m4_foreach_w([aw_p], AW_ALL_PLUGINS, [aw_line "sink aw_p" "$aw_plugin_[]aw_p" "$aw_why_[]aw_p"
+])
+  AS_IF([test $have_zstd = yes], [aw_line "file: zstd" yes ""], [aw_line "file: zstd" no "libzstd not found, or --with-zstd=no"])
+  AS_IF([test -n "$SCDOC"], [aw_line "man pages" yes ""], [aw_line "man pages" no "scdoc not found"])
+  AS_IF([test $have_cunit = yes], [aw_line "unit tests" yes ""], [aw_line "unit tests" no "CUnit not found: install libcunit1-dev"])
+  echo
+])

@@ -1,0 +1,3 @@
+include plugins/sinks/file/local.mk
+include plugins/sinks/sqlite/local.mk
+include plugins/sinks/null/local.mk
