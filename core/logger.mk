@@ -1,2 +1,3 @@
 # wiring: logger.c, config.c, store.c
 libcore_la_SOURCES += core/version.c
+libcore_la_SOURCES += core/store.h
