@@ -1,1 +1,2 @@
-libcore_la_SOURCES += core/base/base.h core/base/clock.h core/base/diag.h core/base/fs.h core/base/hash.h core/base/ids.h 
+libcore_la_SOURCES += core/base/base.h core/base/clock.c core/base/clock.h core/base/diag.c core/base/diag.h \
+	core/base/fs.c core/base/fs.h core/base/hash.c core/base/hash.h core/base/ids.c core/base/ids.h

@@ -1,7 +1,6 @@
-# unit tests: base. Pattern:
-#   check_PROGRAMS += test_NAME.t
-#   test_NAME_t_SOURCES = tests/unit/test_NAME.c
-#   test_NAME_t_CPPFLAGS = $(UNIT_CPPFLAGS)
-#   test_NAME_t_CFLAGS = $(UNIT_CFLAGS)
-#   test_NAME_t_LDADD = $(UNIT_LIBS)
-#   TESTS += test_NAME.t
+check_PROGRAMS += test_base.t
+test_base_t_SOURCES = tests/unit/test_base.c
+test_base_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_base_t_CFLAGS = $(UNIT_CFLAGS)
+test_base_t_LDADD = $(UNIT_LIBS)
+TESTS += test_base.t

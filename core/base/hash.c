@@ -1,0 +1,235 @@
+/* hash.c - see hash.h. SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "base/hash.h"
+
+#include "base/base.h"
+
+#include <openssl/evp.h>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
+
+/* ---- CRC-32C ----------------------------------------------------------------------------------------------------- */
+
+/* Slicing-by-8 tables, 8 KiB, filled at load. */
+static uint32_t crc_table[8][256];
+
+static void __attribute__((constructor)) build_crc_table(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++)
+            c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
+        crc_table[0][i] = c;
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        for (size_t t = 1; t < 8; t++)
+            crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 0xffu];
+}
+
+static uint32_t crc_portable(uint32_t crc, const uint8_t *p, size_t n)
+{
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t v = base_le64(p) ^ crc;
+        crc = crc_table[7][v & 0xffu] ^ crc_table[6][v >> 8 & 0xffu] ^ crc_table[5][v >> 16 & 0xffu] ^
+              crc_table[4][v >> 24 & 0xffu] ^ crc_table[3][v >> 32 & 0xffu] ^ crc_table[2][v >> 40 & 0xffu] ^
+              crc_table[1][v >> 48 & 0xffu] ^ crc_table[0][v >> 56];
+    }
+    for (; n > 0; p++, n--)
+        crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 0xffu];
+    return crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const uint8_t *p, size_t n)
+{
+    uint64_t c = crc;
+    for (; n >= 8; p += 8, n -= 8)
+        c = _mm_crc32_u64(c, base_le64(p));
+    crc = (uint32_t)c;
+    for (; n > 0; p++, n--)
+        crc = _mm_crc32_u8(crc, *p);
+    return crc;
+}
+#endif
+
+uint32_t hash_crc32c(uint32_t crc, const void *buf, size_t len)
+{
+    crc = ~crc;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2"))
+        return ~crc_sse42(crc, buf, len);
+#endif
+    return ~crc_portable(crc, buf, len);
+}
+
+/* ---- SipHash-2-4-128 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; 128-bit variant) ------------- */
+
+struct sip_state {
+    uint64_t v0, v1, v2, v3;
+};
+
+static inline uint64_t rotl(uint64_t x, unsigned b)
+{
+    return x << b | x >> (64 - b);
+}
+
+static inline void sip_round(struct sip_state *s)
+{
+    s->v0 += s->v1;
+    s->v2 += s->v3;
+    s->v1 = rotl(s->v1, 13) ^ s->v0;
+    s->v3 = rotl(s->v3, 16) ^ s->v2;
+    s->v0 = rotl(s->v0, 32);
+    s->v2 += s->v1;
+    s->v0 += s->v3;
+    s->v1 = rotl(s->v1, 17) ^ s->v2;
+    s->v3 = rotl(s->v3, 21) ^ s->v0;
+    s->v2 = rotl(s->v2, 32);
+}
+
+struct hash128 hash_sip128(const uint8_t key[16], const void *buf, size_t len)
+{
+    uint64_t k0 = base_le64(key), k1 = base_le64(key + 8);
+    struct sip_state s = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du ^ 0xee, k0 ^ 0x6c7967656e657261u,
+                          k1 ^ 0x7465646279746573u};
+    const uint8_t *p = buf;
+    size_t n = len;
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t m = base_le64(p);
+        s.v3 ^= m;
+        sip_round(&s);
+        sip_round(&s);
+        s.v0 ^= m;
+    }
+    uint64_t last = (uint64_t)len << 56;
+    for (size_t i = 0; i < n; i++)
+        last |= (uint64_t)p[i] << (8 * i);
+    s.v3 ^= last;
+    sip_round(&s);
+    sip_round(&s);
+    s.v0 ^= last;
+    s.v2 ^= 0xee;
+    for (int i = 0; i < 4; i++)
+        sip_round(&s);
+    struct hash128 r;
+    r.lo = s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+    s.v1 ^= 0xdd;
+    for (int i = 0; i < 4; i++)
+        sip_round(&s);
+    r.hi = s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+    return r;
+}
+
+/* ---- SHA-256 ------------------------------------------------------------------------------------------------------ */
+
+struct hash_sha256 {
+    EVP_MD *md; /* fetched once: an implicit fetch per use costs as much as the hash */
+    EVP_MD_CTX *ctx;
+};
+
+int hash_sha256_create(struct hash_sha256 **ret)
+{
+    struct hash_sha256 *h = calloc(1, sizeof *h);
+    if (!h)
+        return -ENOMEM;
+    h->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    h->ctx = EVP_MD_CTX_new();
+    if (!h->md || !h->ctx || EVP_DigestInit_ex2(h->ctx, h->md, NULL) != 1) {
+        int rc = h->ctx ? -EIO : -ENOMEM;
+        hash_sha256_destroy(h);
+        return rc;
+    }
+    *ret = h;
+    return 0;
+}
+
+void hash_sha256_destroy(struct hash_sha256 *h)
+{
+    if (!h)
+        return;
+    EVP_MD_CTX_free(h->ctx);
+    EVP_MD_free(h->md);
+    free(h);
+}
+
+bool hash_sha256_begin(struct hash_sha256 *h)
+{
+    return EVP_DigestInit_ex2(h->ctx, NULL, NULL) == 1;
+}
+
+bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len)
+{
+    return EVP_DigestUpdate(h->ctx, buf, len) == 1;
+}
+
+bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
+{
+    unsigned n = 0;
+    return EVP_DigestFinal_ex(h->ctx, out, &n) == 1 && n == HASH_SHA256_LEN;
+}
+
+int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN])
+{
+    struct hash_sha256 *h;
+    int rc = hash_sha256_create(&h);
+    if (rc < 0)
+        return rc;
+    enum { CHUNK = 65536 };
+    AW_AUTOFREE char *buf = malloc(CHUNK);
+    rc = buf ? 0 : -ENOMEM;
+    uint64_t at = 0;
+    while (rc == 0) {
+        ssize_t n = pread(fd, buf, CHUNK, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            rc = -errno;
+        if (n <= 0)
+            break;
+        at += (uint64_t)n;
+        if (!hash_sha256_update(h, buf, (size_t)n))
+            rc = -EIO;
+    }
+    if (rc == 0 && !hash_sha256_finish(h, out))
+        rc = -EIO;
+    hash_sha256_destroy(h);
+    return rc;
+}
+
+/* ---- hex ---------------------------------------------------------------------------------------------------------- */
+
+void hash_hex(const uint8_t *in, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[in[i] >> 4];
+        out[2 * i + 1] = digits[in[i] & 15];
+    }
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool hash_unhex(const char *in, size_t hex_len, uint8_t *out)
+{
+    if (hex_len % 2 != 0)
+        return false;
+    for (size_t i = 0; i < hex_len; i += 2) {
+        int hi = hex_value(in[i]), lo = hex_value(in[i + 1]);
+        if (hi < 0 || lo < 0)
+            return false;
+        out[i / 2] = (uint8_t)(hi << 4 | lo);
+    }
+    return true;
+}
