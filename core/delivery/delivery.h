@@ -29,18 +29,24 @@ struct delivery_options {
     struct aw_config *config; /* owned by the delivery from here on, also on failure */
     struct delivery_settings settings;
     struct diag_out diag;
-    const char *where; /* "audit.conf:12" */
+    const char *where;     /* "audit.conf:12" */
+    const char *state_dir; /* where the dead-letter file goes: DIR/deadletter/NAME.jsonl */
     int from;          /* JOURNAL_FROM_* for a new cursor */
 };
 /* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
 int delivery_create(const struct delivery_options *options, struct delivery **ret);
+/* Opens the sink's cursor in the journal, which from here on keeps what the sink lacks. 0 or AW_ERR_*, with a problem. */
+int delivery_attach(struct delivery *delivery, struct journal *journal);
 /* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the worker. */
-int delivery_start(struct delivery *delivery, struct journal *journal);
+int delivery_start(struct delivery *delivery);
 /* Waits until all up to seq is delivered or dead-lettered. 0, -ETIMEDOUT, -EIO (the sink stopped for good). */
 int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mono_ns);
 void delivery_reopen(struct delivery *delivery); /* asynchronous */
-int delivery_stop(struct delivery *delivery, uint64_t deadline_mono_ns); /* 0, -ETIMEDOUT: something is left in the journal */
+/* Delivers what it can by the deadline, stops worker and sink. 0, -ETIMEDOUT: something is left in the journal, -EIO. A worker that
+ * is stuck in the plugin is given up: thread and instance are leaked on purpose, since the plugin still uses them. */
+int delivery_stop(struct delivery *delivery, uint64_t deadline_mono_ns);
 void delivery_destroy(struct delivery *delivery);
-void delivery_get_stats(const struct delivery *delivery, uint64_t head, struct aw_sink_stats *ret);
+void delivery_get_stats(struct delivery *delivery, uint64_t head, struct aw_sink_stats *ret);
+uint64_t delivery_acked(const struct delivery *delivery);
 
 #endif

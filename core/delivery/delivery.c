@@ -1,0 +1,317 @@
+/* delivery.c - life cycle of one sink's delivery, waiting for it, its figures. SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "delivery/delivery.h"
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "delivery/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+void delivery_settings_init(struct delivery_settings *s)
+{
+    *s = (struct delivery_settings){
+        .batch_events = 100,
+        .batch_bytes = 1u << 20,
+        .flush_interval_ns = 250000000u,
+        .retry_max = 8,
+        .retry_base_ns = 250000000u,
+        .retry_cap_ns = 30000000000u,
+        .breaker_threshold = 5,
+        .breaker_cooldown_ns = 10000000000u,
+        .breaker_probes = 1,
+        .write_deadline_ns = 30000000000u,
+    };
+}
+
+/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. */
+static pthread_mutex_t *class_mutex_of(const struct aw_sink_class *class)
+{
+    struct entry {
+        const struct aw_sink_class *class;
+        pthread_mutex_t mutex;
+        struct entry *next;
+    };
+    static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+    static struct entry *entries;
+    pthread_mutex_lock(&guard);
+    struct entry *e = entries;
+    while (e && e->class != class)
+        e = e->next;
+    if (!e) {
+        e = calloc(1, sizeof *e);
+        if (e) {
+            e->class = class;
+            pthread_mutex_init(&e->mutex, NULL);
+            e->next = entries;
+            entries = e;
+        }
+    }
+    pthread_mutex_unlock(&guard);
+    return e ? &e->mutex : NULL;
+}
+
+static int allocate(struct delivery *d, const struct delivery_options *o)
+{
+    size_t n = d->settings.batch_events;
+    d->name = strdup(o->name);
+    d->views = calloc(n, sizeof *d->views);
+    d->final = malloc(n);
+    d->status = malloc(n);
+    d->slot = calloc(n, sizeof *d->slot);
+    if (!d->name || !d->views || !d->final || !d->status || !d->slot || event_batch_create(&d->retry) < 0 ||
+        host_create(o->name, &o->diag, &d->host) < 0 || deadletter_create(o->state_dir, o->name, &d->deadletters) < 0)
+        return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
+        d->class_mutex = class_mutex_of(d->class);
+        if (!d->class_mutex)
+            return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    }
+    return 0;
+}
+
+static int create_instance(struct delivery *d, const struct delivery_options *o)
+{
+    worker_lock_class(d);
+    int32_t rc = d->class->create(host_table(d->host), d->config, &d->sink);
+    worker_unlock_class(d);
+    if (rc == AW_OK)
+        return 0;
+    d->sink = NULL;
+    char text[180];
+    host_last_error(d->host, text, sizeof text);
+    return diag_problem(rc == AW_E_NOMEM ? AW_ERR_NOMEM : AW_ERR_CONFIG, o->where, "sinks.%s: plugin \"%s\" refuses these settings: %s",
+                        o->name, d->class->name, text[0] ? text : "it gave no reason");
+}
+
+static int init_locks(struct delivery *d)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return AW_ERR_NOMEM;
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    int rc = pthread_mutex_init(&d->mutex, NULL) || pthread_cond_init(&d->changed, &attr) || pthread_cond_init(&d->poke, &attr);
+    pthread_condattr_destroy(&attr);
+    return rc ? AW_ERR_NOMEM : 0;
+}
+
+int delivery_create(const struct delivery_options *o, struct delivery **ret)
+{
+    struct delivery *d = calloc(1, sizeof *d);
+    if (!d || init_locks(d) != 0) {
+        free(d);
+        schema_config_destroy(o->config);
+        return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    }
+    d->settings = o->settings;
+    if (d->settings.batch_events == 0 || d->settings.batch_events > WORKER_MAX_BATCH)
+        d->settings.batch_events = WORKER_MAX_BATCH;
+    d->diag = o->diag;
+    d->class = o->sink;
+    d->config = o->config;
+    d->from = o->from;
+    int rc = allocate(d, o);
+    if (rc == 0)
+        rc = create_instance(d, o);
+    if (rc != 0) {
+        delivery_destroy(d);
+        return rc;
+    }
+    breaker_init(&d->breaker, d->settings.breaker_threshold, d->settings.breaker_cooldown_ns, d->settings.breaker_probes);
+    if (ids_random(&d->random_state, sizeof d->random_state) < 0)
+        d->random_state = clock_mono_ns(); /* jitter only */
+    *ret = d;
+    return 0;
+}
+
+static int start_thread(struct delivery *d)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&d->thread, NULL, worker_main, d);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0) {
+        char name[16];
+        snprintf(name, sizeof name, "aw:%.12s", d->name);
+        (void)pthread_setname_np(d->thread, name); /* for people who look at the process; nothing depends on it */
+        d->thread_started = true;
+    }
+    return -rc;
+}
+
+int delivery_attach(struct delivery *d, struct journal *journal)
+{
+    d->journal = journal;
+    int rc = journal_cursor_open(journal, d->name, d->from, &d->cursor);
+    if (rc < 0)
+        return diag_problem(rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_IO, d->name, "the sink's cursor cannot be opened: %s", strerror(-rc));
+    atomic_store(&d->acked, journal_cursor_acked(d->cursor));
+    return 0;
+}
+
+int delivery_start(struct delivery *d)
+{
+    int32_t started = worker_start_sink(d);
+    if (started == AW_E_CONFIG) {
+        char text[180];
+        host_last_error(d->host, text, sizeof text);
+        return diag_problem(AW_ERR_CONFIG, d->name, "plugin \"%s\" cannot start: %s", d->class->name, text[0] ? text : "it gave no reason");
+    }
+    if (started != AW_OK) {
+        worker_note_failure(d, started, "start");
+        d->failures_in_row = 1;
+        d->next_try_ns = clock_mono_ns() + d->settings.retry_base_ns;
+    }
+    int rc = start_thread(d);
+    if (rc < 0)
+        return diag_problem(AW_ERR_NOMEM, d->name, "no thread for the sink: %s", strerror(-rc));
+    return 0;
+}
+
+/* With the mutex held: the worker looks at what is wanted. */
+static void call_worker(struct delivery *d)
+{
+    atomic_store_explicit(&d->wanted, true, memory_order_release);
+    d->poked = true;
+    pthread_cond_signal(&d->poke);
+}
+
+static struct timespec to_timespec(uint64_t deadline_ns)
+{
+    /* "for ever" is a year: time_t arithmetic of the C library stays in range */
+    uint64_t latest = clock_mono_ns() + 31536000000000000u;
+    uint64_t t = deadline_ns < latest ? deadline_ns : latest;
+    return (struct timespec){(time_t)(t / 1000000000u), (long)(t % 1000000000u)};
+}
+
+int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
+{
+    if (atomic_load_explicit(&d->acked, memory_order_acquire) >= seq)
+        return 0;
+    if (!d->thread_started)
+        return -EIO;
+    struct timespec until = to_timespec(deadline_mono_ns);
+    int rc = 0;
+    pthread_mutex_lock(&d->mutex);
+    d->waiters++;
+    call_worker(d);
+    pthread_mutex_unlock(&d->mutex);
+    journal_wake(d->journal);
+    pthread_mutex_lock(&d->mutex);
+    while (atomic_load_explicit(&d->acked, memory_order_acquire) < seq && rc == 0) {
+        if (d->failed_for_good || d->ended)
+            rc = -EIO;
+        else if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) == ETIMEDOUT)
+            rc = atomic_load_explicit(&d->acked, memory_order_acquire) >= seq ? 0 : -ETIMEDOUT;
+    }
+    d->waiters--;
+    pthread_mutex_unlock(&d->mutex);
+    return rc;
+}
+
+void delivery_reopen(struct delivery *d)
+{
+    atomic_store_explicit(&d->reopen, true, memory_order_relaxed);
+    pthread_mutex_lock(&d->mutex);
+    call_worker(d);
+    pthread_mutex_unlock(&d->mutex);
+    if (d->journal)
+        journal_wake(d->journal);
+}
+
+int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
+{
+    if (!d->thread_started)
+        return 0;
+    uint64_t head = journal_head(d->journal);
+    pthread_mutex_lock(&d->mutex);
+    d->stop_requested = true;
+    d->stop_deadline_ns = deadline_mono_ns;
+    call_worker(d);
+    pthread_mutex_unlock(&d->mutex);
+    journal_wake(d->journal);
+    /* A second more than the deadline: the worker itself needs a moment to leave at it. */
+    struct timespec until = to_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u : deadline_mono_ns);
+    pthread_mutex_lock(&d->mutex);
+    while (!d->ended && pthread_cond_timedwait(&d->changed, &d->mutex, &until) != ETIMEDOUT)
+        ;
+    bool ended = d->ended, failed = d->failed_for_good;
+    pthread_mutex_unlock(&d->mutex);
+    if (ended) {
+        pthread_join(d->thread, NULL);
+        d->thread_started = false;
+    } else {
+        d->abandoned = true;
+        diag_log(&d->diag, AW_LOG_PLUGIN_MISBEHAVING, d->name, "the plugin does not return from a call; its thread is given up");
+    }
+    if (atomic_load_explicit(&d->acked, memory_order_acquire) >= head)
+        return 0;
+    return failed ? -EIO : -ETIMEDOUT;
+}
+
+void delivery_destroy(struct delivery *d)
+{
+    if (!d || d->abandoned)
+        return;
+    if (d->sink) {
+        worker_lock_class(d);
+        d->class->destroy(d->sink);
+        worker_unlock_class(d);
+    }
+    journal_cursor_close(d->cursor);
+    deadletter_destroy(d->deadletters);
+    event_batch_destroy(d->retry);
+    host_destroy(d->host);
+    schema_config_destroy(d->config);
+    pthread_cond_destroy(&d->changed);
+    pthread_cond_destroy(&d->poke);
+    pthread_mutex_destroy(&d->mutex);
+    free(d->views);
+    free(d->final);
+    free(d->status);
+    free(d->slot);
+    free(d->name);
+    free(d);
+}
+
+uint64_t delivery_acked(const struct delivery *d)
+{
+    return atomic_load_explicit(&d->acked, memory_order_acquire);
+}
+
+static uint64_t figure(const _Atomic uint64_t *v)
+{
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+void delivery_get_stats(struct delivery *d, uint64_t head, struct aw_sink_stats *ret)
+{
+    uint64_t since = figure(&d->call_since_ns), now = clock_mono_ns();
+    ret->name = d->name;
+    ret->plugin = d->class->name;
+    ret->acked_seq = delivery_acked(d);
+    ret->lag_events = head > ret->acked_seq ? head - ret->acked_seq : 0;
+    ret->batches_total = figure(&d->batches);
+    ret->written_total = figure(&d->written);
+    ret->duplicates_total = figure(&d->duplicates);
+    ret->rejected_total = figure(&d->rejected);
+    ret->retries_total = figure(&d->retries);
+    ret->failures_total = figure(&d->failures);
+    ret->last_success_ns = figure(&d->last_success_ns);
+    ret->breaker_open = atomic_load_explicit(&d->breaker_open, memory_order_relaxed);
+    ret->last_error = atomic_load_explicit(&d->last_error_code, memory_order_relaxed);
+    pthread_mutex_lock(&d->mutex);
+    bool failed = d->failed_for_good;
+    snprintf(ret->last_error_text, sizeof ret->last_error_text, "%s", d->last_error);
+    pthread_mutex_unlock(&d->mutex);
+    ret->state = failed || ret->breaker_open ? AW_HEALTH_DOWN : AW_HEALTH_OK;
+    if (since != 0 && now > since && now - since > d->settings.write_deadline_ns) {
+        ret->state = AW_HEALTH_DOWN;
+        snprintf(ret->last_error_text, sizeof ret->last_error_text, "stuck in a call of the plugin for %llu s",
+                 (unsigned long long)((now - since) / 1000000000u));
+    }
+}

@@ -1,0 +1,275 @@
+/* logger.c - taking events: prepare on the caller's thread, append, and wait as mode and durability say.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "logger.h"
+
+static void count_one(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static int check_usable(const struct aw_logger *logger)
+{
+    if (AW_UNLIKELY(!logger))
+        return diag_problem(AW_ERR_USAGE, "logger", "must not be NULL");
+    const struct logger_core *core = logger->core;
+    if (AW_UNLIKELY(core->fork_generation != logger_fork_generation()))
+        return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
+    if (AW_UNLIKELY(atomic_load_explicit(&core->closing, memory_order_acquire) || !core->journal))
+        return diag_problem(AW_ERR_SHUTDOWN, "logger", core->journal ? "is being closed" : "was opened with AW_OPEN_CHECK: it takes no events");
+    return 0;
+}
+
+static struct aw_str event_id_of(const struct prepared *p)
+{
+    for (uint32_t i = 0; i < p->field_count; i++)
+        if (field_id(p->fields[i]) == AW_FIELD_EVENT_ID)
+            return (struct aw_str){p->json + field_offset(p->fields[i]), field_len(p->fields[i])};
+    return (struct aw_str){"", 0};
+}
+
+static void fill_receipt(struct aw_receipt *receipt, const struct logger_core *core, const struct prepared *p,
+                         const struct journal_receipt *jr)
+{
+    struct aw_receipt r = {.struct_size = receipt->struct_size, .warnings = (uint32_t)diag_warnings(), .seq = jr->seq};
+    struct aw_str id = event_id_of(p);
+    char text[sizeof r.event_id * 6]; /* the longest escape of a byte is six characters */
+    if (id.len <= sizeof text) {
+        size_t n = event_unescape(id.ptr, id.len, text);
+        memcpy(r.event_id, text, n < sizeof r.event_id ? n : sizeof r.event_id - 1);
+    }
+    if (core->settings->journal.chained)
+        hash_hex(jr->hash, sizeof jr->hash, r.hash);
+    memcpy(receipt, &r, receipt->struct_size < sizeof r ? receipt->struct_size : sizeof r);
+}
+
+/* Appends, waiting for room as the mode says. */
+static int append(struct logger_core *core, const struct prepared *p, struct journal_receipt *jr)
+{
+    int rc = journal_append(core->journal, p, 0, jr);
+    if (AW_UNLIKELY(rc == -ENOSPC && core->mode != SETTINGS_MODE_DROP && core->queue_timeout_ns > 0))
+        rc = journal_append(core->journal, p, clock_mono_ns() + core->queue_timeout_ns, jr);
+    if (AW_LIKELY(rc == 0))
+        return 0;
+    switch (rc) {
+    case -ENOSPC:
+        count_one(&core->dropped, 1);
+        if (core->mode == SETTINGS_MODE_DROP)
+            return diag_problem(AW_ERR_DROPPED, "journal", "is full: the event was dropped (mode = \"drop\")");
+        return diag_problem(AW_ERR_QUEUE_FULL, "journal", "is full and made no room within queue.timeout: the event was not taken");
+    case -EMSGSIZE:
+        count_one(&core->invalid, 1);
+        return diag_problem(AW_ERR_EVENT_TOO_LARGE, "", "the event is larger than the journal's ring can hold");
+    case -ENOMEM:
+        count_one(&core->failed, 1);
+        return diag_problem(AW_ERR_NOMEM, "", "out of memory: the event was not taken");
+    case -EPERM: return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
+    default:
+        count_one(&core->failed, 1);
+        return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot store the event: %s", strerror(-rc));
+    }
+}
+
+/* mode = "block": every sink has it. */
+static int wait_for_sinks(struct logger_core *core, uint64_t seq)
+{
+    uint64_t deadline = core->queue_timeout_ns ? clock_mono_ns() + core->queue_timeout_ns : UINT64_MAX;
+    int result = AW_SUCCESS;
+    for (size_t i = 0; i < core->started; i++) {
+        int rc = delivery_flush(core->sinks[i], seq, deadline);
+        if (rc == 0)
+            continue;
+        struct aw_sink_stats s = {.struct_size = sizeof s};
+        delivery_get_stats(core->sinks[i], seq, &s);
+        if (rc == -ETIMEDOUT && result == AW_SUCCESS)
+            result = AW_ERR_TIMEOUT;
+        else if (rc != -ETIMEDOUT)
+            result = AW_ERR_WRITE_FAILED;
+        diag_problem(result, s.name, "has not got the event yet (it stays in the journal)%s%s", s.last_error_text[0] ? "; last error: " : "",
+                     s.last_error_text);
+    }
+    return result;
+}
+
+static int take(struct logger_core *core, const struct prepared *p, struct aw_receipt *receipt)
+{
+    struct journal_receipt jr;
+    int rc = append(core, p, &jr);
+    if (AW_UNLIKELY(rc != 0))
+        return rc;
+    if (p->redactions)
+        count_one(&core->redacted, p->redactions);
+    if (AW_UNLIKELY(p->flags & (PREPARED_METADATA_TRUNCATED | PREPARED_DIFF_TRUNCATED)))
+        count_one(&core->truncated, 1);
+    if (AW_UNLIKELY(diag_warnings() > 0))
+        count_one(&core->warnings, diag_warnings());
+    if (receipt)
+        fill_receipt(receipt, core, p, &jr);
+    if (core->durability == SETTINGS_DURABLE_DISK) {
+        rc = journal_sync(core->journal, jr.seq);
+        if (rc < 0) {
+            count_one(&core->failed, 1);
+            return diag_problem(AW_ERR_WRITE_FAILED, "journal", "the event could not be made durable: %s", strerror(-rc));
+        }
+    }
+    return core->mode == SETTINGS_MODE_BLOCK ? wait_for_sinks(core, jr.seq) : AW_SUCCESS;
+}
+
+/* The explicit context, if any, then the logger's own. */
+static size_t gather_contexts(const struct aw_logger *logger, const struct aw_context *context,
+                              const struct aw_context *out[LOGGER_MAX_CONTEXTS + 1])
+{
+    size_t n = 0;
+    if (context)
+        out[n++] = context;
+    for (size_t i = 0; i < logger->context_count; i++)
+        out[n++] = logger->contexts[i];
+    return n;
+}
+
+static int refused(struct logger_core *core, int rc)
+{
+    count_one(&core->invalid, rc == AW_ERR_INVALID_EVENT || rc == AW_ERR_EVENT_TOO_LARGE);
+    return rc;
+}
+
+int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const struct aw_builder *builder, struct aw_receipt *receipt)
+{
+    const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
+    struct prepared *p;
+    diag_reset();
+    int rc = check_usable(logger);
+    if (AW_UNLIKELY(rc != 0))
+        return rc;
+    if (AW_UNLIKELY(!builder))
+        return diag_problem(AW_ERR_USAGE, "builder", "must not be NULL");
+    rc = event_prepare_builder(logger->core->policy, contexts, gather_contexts(logger, context, contexts), builder, &p);
+    return AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
+}
+
+int aw_log(struct aw_logger *logger, const struct aw_builder *builder, struct aw_receipt *receipt)
+{
+    return aw_log_in(logger, NULL, builder, receipt);
+}
+
+int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, const char *json, size_t len, struct aw_receipt *receipt)
+{
+    const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
+    struct prepared *p;
+    diag_reset();
+    int rc = check_usable(logger);
+    if (AW_UNLIKELY(rc != 0))
+        return rc;
+    if (AW_UNLIKELY(!json))
+        return diag_problem(AW_ERR_USAGE, "json", "must not be NULL");
+    rc = event_prepare_json(logger->core->policy, contexts, gather_contexts(logger, context, contexts), json, len, &p);
+    return AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
+}
+
+int aw_log_json(struct aw_logger *logger, const char *json, size_t len, struct aw_receipt *receipt)
+{
+    return aw_log_json_in(logger, NULL, json, len, receipt);
+}
+
+int aw_sync(struct aw_logger *logger, int timeout_ms)
+{
+    (void)timeout_ms; /* the caller does the work itself: it takes as long as the disk takes */
+    diag_reset();
+    int rc = check_usable(logger);
+    if (rc != 0)
+        return rc;
+    rc = journal_sync(logger->core->journal, journal_head(logger->core->journal));
+    if (rc < 0) {
+        count_one(&logger->core->failed, 1);
+        return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot be made durable: %s", strerror(-rc));
+    }
+    return AW_SUCCESS;
+}
+
+int aw_flush(struct aw_logger *logger, int timeout_ms)
+{
+    diag_reset();
+    int rc = check_usable(logger);
+    if (rc != 0)
+        return rc;
+    struct logger_core *core = logger->core;
+    uint64_t head = journal_head(core->journal), deadline = logger_deadline(timeout_ms);
+    for (size_t i = 0; i < core->started; i++) {
+        int one = delivery_flush(core->sinks[i], head, deadline);
+        if (one == 0)
+            continue;
+        struct aw_sink_stats s = {.struct_size = sizeof s};
+        delivery_get_stats(core->sinks[i], head, &s);
+        int code = one == -ETIMEDOUT ? AW_ERR_TIMEOUT : AW_ERR_WRITE_FAILED;
+        diag_problem(code, s.name, "%llu events are not delivered yet; they stay in the journal%s%s", (unsigned long long)s.lag_events,
+                     s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
+        if (rc == 0)
+            rc = code;
+    }
+    return rc;
+}
+
+int aw_reopen(struct aw_logger *logger)
+{
+    diag_reset();
+    int rc = check_usable(logger);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < logger->core->started; i++)
+        delivery_reopen(logger->core->sinks[i]);
+    return AW_SUCCESS;
+}
+
+int aw_stats(struct aw_logger *logger, struct aw_stats *stats)
+{
+    diag_reset();
+    if (!stats || stats->struct_size < offsetof(struct aw_stats, events_total))
+        return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_stats)");
+    int rc = check_usable(logger);
+    if (rc != 0)
+        return rc;
+    struct logger_core *core = logger->core;
+    struct journal_usage u;
+    journal_get_usage(core->journal, &u);
+    struct aw_stats s = {
+        .struct_size = stats->struct_size,
+        .sinks = (uint32_t)core->sink_count,
+        .head_seq = journal_head(core->journal),
+        .durable_seq = journal_durable(core->journal),
+        .invalid_total = atomic_load_explicit(&core->invalid, memory_order_relaxed),
+        .dropped_total = atomic_load_explicit(&core->dropped, memory_order_relaxed),
+        .failed_total = atomic_load_explicit(&core->failed, memory_order_relaxed),
+        .redacted_total = atomic_load_explicit(&core->redacted, memory_order_relaxed),
+        .truncated_total = atomic_load_explicit(&core->truncated, memory_order_relaxed),
+        .warnings_total = atomic_load_explicit(&core->warnings, memory_order_relaxed),
+        .lost_total = u.lost,
+        .journal_bytes = u.bytes,
+        .journal_max_bytes = u.max_bytes,
+        .scopes = u.scopes,
+    };
+    s.events_total = s.head_seq - core->head_at_open;
+    memcpy(stats, &s, stats->struct_size < sizeof s ? stats->struct_size : sizeof s);
+    return AW_SUCCESS;
+}
+
+int aw_stats_sink(struct aw_logger *logger, size_t index, struct aw_sink_stats *stats)
+{
+    diag_reset();
+    if (!stats || stats->struct_size < offsetof(struct aw_sink_stats, name))
+        return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_sink_stats)");
+    int rc = check_usable(logger);
+    if (rc != 0)
+        return rc;
+    struct logger_core *core = logger->core;
+    if (index >= core->sink_count)
+        return diag_problem(AW_ERR_NOTFOUND, "index", "there are %zu sinks", core->sink_count);
+    struct aw_sink_stats s = {.struct_size = stats->struct_size};
+    delivery_get_stats(core->sinks[index], journal_head(core->journal), &s);
+    memcpy(stats, &s, stats->struct_size < sizeof s ? stats->struct_size : sizeof s);
+    return AW_SUCCESS;
+}

@@ -1,0 +1,40 @@
+/* logger.h - what a logger is made of; private to open.c and logger.c. SPDX-License-Identifier: Apache-2.0 */
+#ifndef AW_LOGGER_H
+#define AW_LOGGER_H
+
+#include "settings.h"
+
+#include <stdatomic.h>
+
+#define LOGGER_MAX_CONTEXTS 16 /* nested children */
+
+/* Shared by a logger and its children. Constant after aw_open() but for the atomics. */
+struct logger_core {
+    struct diag_out diag;
+    struct settings *settings;
+    struct event_policy *policy;
+    struct journal *journal; /* NULL with AW_OPEN_CHECK */
+    size_t sink_count, started;
+    struct delivery **sinks;
+    int mode, durability;
+    uint64_t queue_timeout_ns;
+    uint64_t head_at_open;
+    unsigned fork_generation;
+    _Atomic bool closing;
+    _Atomic uint64_t invalid, dropped, failed, redacted, truncated, warnings;
+};
+
+struct aw_logger {
+    struct logger_core *core;
+    bool is_child;
+    size_t context_count;
+    struct aw_context *own;                                  /* a child's copy, owned */
+    const struct aw_context *contexts[LOGGER_MAX_CONTEXTS];  /* own first, then the parents', outwards */
+};
+
+/* A number that differs in every forked child; the handler behind it is registered once. */
+unsigned logger_fork_generation(void);
+/* CLOCK_MONOTONIC deadline of a public time-out in ms: -1 = UINT64_MAX. */
+uint64_t logger_deadline(int timeout_ms);
+
+#endif

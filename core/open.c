@@ -1,0 +1,259 @@
+/* open.c - wires the parts: audit.conf -> policy, plugins, journal, deliveries; and takes them apart again.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "logger.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+static _Atomic unsigned fork_generation = 1;
+
+static void on_fork_child(void)
+{
+    atomic_fetch_add_explicit(&fork_generation, 1, memory_order_relaxed);
+}
+
+static void register_fork_handler(void)
+{
+    (void)pthread_atfork(NULL, NULL, on_fork_child); /* ENOMEM: then only journal_* notice a forked child */
+}
+
+unsigned logger_fork_generation(void)
+{
+    return atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
+
+uint64_t logger_deadline(int timeout_ms)
+{
+    return timeout_ms < 0 ? UINT64_MAX : clock_mono_ns() + (uint64_t)timeout_ms * 1000000u;
+}
+
+/* Loads the plugin of one sink and creates the instance. */
+static int create_sink(struct logger_core *core, struct settings_sink *s, struct delivery **ret)
+{
+    const struct plugin *plugin;
+    int rc = plugin_load(&s->spec, &plugin);
+    if (rc != 0)
+        return rc;
+    const struct aw_sink_class *class = plugin_sink(plugin, s->plugin);
+    if (!class)
+        return diag_problem(AW_ERR_CONFIG, s->where, "sinks.%s: %s holds no sink \"%s\"", s->name, plugin->path, s->plugin);
+    char path[128];
+    snprintf(path, sizeof path, "sinks.%s", s->name);
+    struct aw_config *config;
+    rc = schema_config_create(class->options, s->group, settings_sink_core_keys, core->settings->base_dir, path, &config);
+    if (rc != 0)
+        return rc;
+    struct delivery_options options = {
+        .name = s->name,
+        .sink = class,
+        .config = config,
+        .settings = s->delivery,
+        .diag = core->diag,
+        .where = s->where,
+        .state_dir = core->settings->journal.path,
+        .from = s->from,
+    };
+    return delivery_create(&options, ret);
+}
+
+/* Every sink is tried, so that all that is wrong is reported in one run. */
+static int create_sinks(struct logger_core *core)
+{
+    int rc = 0;
+    core->sinks = calloc(core->settings->sink_count + 1, sizeof(struct delivery *));
+    if (!core->sinks)
+        return diag_problem(AW_ERR_NOMEM, "", "out of memory");
+    for (size_t i = 0; i < core->settings->sink_count; i++) {
+        struct settings_sink *s = &core->settings->sinks[i];
+        if (!s->enabled)
+            continue;
+        int one = create_sink(core, s, &core->sinks[core->sink_count]);
+        if (one == 0)
+            core->sink_count++;
+        else if (rc == 0)
+            rc = one;
+    }
+    return rc;
+}
+
+static int open_journal(struct logger_core *core)
+{
+    struct journal_options options = core->settings->journal;
+    options.diag = core->diag;
+    int rc = journal_open(&options, &core->journal);
+    switch (rc) {
+    case 0: break;
+    case -EWOULDBLOCK: return AW_ERR_BUSY;
+    case -ENOMEM: return AW_ERR_NOMEM;
+    default: return AW_ERR_IO;
+    }
+    core->head_at_open = journal_head(core->journal);
+    return 0;
+}
+
+static int attach_sinks(struct logger_core *core)
+{
+    int rc = 0;
+    for (size_t i = 0; i < core->sink_count; i++) {
+        int one = delivery_attach(core->sinks[i], core->journal);
+        if (one != 0 && rc == 0)
+            rc = one;
+    }
+    return rc;
+}
+
+static int start_sinks(struct logger_core *core)
+{
+    int rc = 0;
+    for (size_t i = 0; i < core->sink_count; i++) {
+        int one = delivery_start(core->sinks[i]);
+        core->started = i + 1;
+        if (one != 0 && rc == 0)
+            rc = one;
+    }
+    return rc;
+}
+
+static void destroy_core(struct logger_core *core)
+{
+    for (size_t i = 0; i < core->sink_count; i++)
+        delivery_destroy(core->sinks[i]);
+    free(core->sinks);
+    if (core->journal && journal_close(core->journal) != 0)
+        diag_log(&core->diag, AW_LOG_ERROR, "", "the journal could not be synced while closing");
+    event_policy_destroy(core->policy);
+    settings_destroy(core->settings);
+    free(core);
+}
+
+static int build(struct logger_core *core, const struct aw_open_options *o)
+{
+    int rc = settings_load(o->config_path, o->config_text, &core->settings);
+    if (!core->settings)
+        return rc ? rc : AW_ERR_CONFIG;
+    int policy = event_policy_create(&core->settings->event, &core->policy);
+    int sinks = create_sinks(core);
+    if (rc == 0)
+        rc = policy ? policy : sinks;
+    if (rc != 0 || (o->flags & AW_OPEN_CHECK))
+        return rc;
+    core->mode = core->settings->mode;
+    core->durability = core->settings->durability;
+    core->queue_timeout_ns = core->settings->queue_timeout_ns;
+    rc = open_journal(core);
+    if (rc == 0)
+        rc = attach_sinks(core);
+    if (rc == 0 && !(o->flags & AW_OPEN_NO_SINKS))
+        rc = start_sinks(core);
+    return rc;
+}
+
+/* The caller's struct may be shorter than ours: an older program. */
+static struct aw_open_options copy_options(const struct aw_open_options *options)
+{
+    struct aw_open_options o = {0};
+    if (options)
+        memcpy(&o, options, options->struct_size < sizeof o ? options->struct_size : sizeof o);
+    return o;
+}
+
+int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    diag_reset();
+    if (!ret_logger)
+        return diag_problem(AW_ERR_USAGE, "ret_logger", "must not be NULL");
+    (void)pthread_once(&once, register_fork_handler);
+    struct aw_open_options o = copy_options(options);
+    struct aw_logger *logger = calloc(1, sizeof *logger);
+    struct logger_core *core = calloc(1, sizeof *core);
+    if (!logger || !core) {
+        free(logger);
+        free(core);
+        return diag_problem(AW_ERR_NOMEM, "", "out of memory");
+    }
+    core->diag = (struct diag_out){o.diag, o.diag_arg};
+    core->fork_generation = logger_fork_generation();
+    int rc = build(core, &o);
+    if (rc != 0) {
+        uint64_t now = clock_mono_ns();
+        for (size_t i = 0; i < core->started; i++)
+            (void)delivery_stop(core->sinks[i], now); /* nothing was promised yet */
+        destroy_core(core);
+        free(logger);
+        return rc;
+    }
+    logger->core = core;
+    *ret_logger = logger;
+    return AW_SUCCESS;
+}
+
+/* After a fork the parent's threads and locks do not exist here: the child only forgets its copy. */
+static int close_in_child(struct aw_logger *logger)
+{
+    free(logger);
+    return diag_problem(AW_ERR_FORK, "", "the logger belongs to the parent process; its copy in this process was dropped");
+}
+
+int aw_close(struct aw_logger *logger, int timeout_ms)
+{
+    diag_reset();
+    if (!logger)
+        return AW_SUCCESS;
+    if (logger->is_child)
+        return diag_problem(AW_ERR_USAGE, "logger", "is a child: use aw_logger_child_destroy()");
+    struct logger_core *core = logger->core;
+    if (core->fork_generation != logger_fork_generation())
+        return close_in_child(logger);
+    atomic_store_explicit(&core->closing, true, memory_order_release);
+    int rc = AW_SUCCESS;
+    uint64_t deadline = logger_deadline(timeout_ms);
+    for (size_t i = 0; i < core->started; i++) {
+        int one = delivery_stop(core->sinks[i], deadline);
+        struct aw_sink_stats s = {.struct_size = sizeof s};
+        delivery_get_stats(core->sinks[i], journal_head(core->journal), &s);
+        if (one != 0)
+            rc = diag_problem(AW_ERR_TIMEOUT, s.name, "%llu events are not delivered yet; they stay in the journal%s%s",
+                              (unsigned long long)s.lag_events, s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
+    }
+    destroy_core(core);
+    free(logger);
+    return rc;
+}
+
+int aw_logger_child(struct aw_logger *logger, const struct aw_context *context, struct aw_logger **ret_child)
+{
+    diag_reset();
+    if (!logger || !context || !ret_child)
+        return diag_problem(AW_ERR_USAGE, "", "logger, context and ret_child must not be NULL");
+    if (logger->context_count + 1 > LOGGER_MAX_CONTEXTS)
+        return diag_problem(AW_ERR_USAGE, "logger", "children may be nested %d deep", LOGGER_MAX_CONTEXTS);
+    struct aw_logger *child = calloc(1, sizeof *child);
+    if (child)
+        child->own = event_context_clone(context);
+    if (!child || !child->own) {
+        free(child);
+        return diag_problem(AW_ERR_NOMEM, "", "out of memory");
+    }
+    child->core = logger->core;
+    child->is_child = true;
+    child->contexts[0] = child->own;
+    memcpy(child->contexts + 1, logger->contexts, logger->context_count * sizeof logger->contexts[0]);
+    child->context_count = logger->context_count + 1;
+    *ret_child = child;
+    return AW_SUCCESS;
+}
+
+void aw_logger_child_destroy(struct aw_logger *child)
+{
+    if (!child || !child->is_child)
+        return;
+    aw_context_destroy(child->own);
+    free(child);
+}
