@@ -1,1 +1,12 @@
-# examples
+# Examples: built by make check, so that they cannot rot. SPDX-License-Identifier: Apache-2.0
+check_PROGRAMS += examples/gen_events
+EXTRA_DIST += examples/embed.c
+examples_gen_events_SOURCES = examples/gen_events.c
+
+# The example sink, built as a stranger would build it: its own flags, no libtool, no include path but include/.
+sink_hello.so: examples/sink-hello/sink_hello.c include/audit/plugin.h
+	$(AM_V_CC)$(CC) $(CFLAGS) -D_GNU_SOURCE -std=gnu11 -Wall -Wextra -Wpedantic -fPIC -fvisibility=hidden -I$(top_srcdir)/include \
+		-shared -Wl,-z,now -Wl,-z,nodelete -o $@ $(srcdir)/examples/sink-hello/sink_hello.c $(LDFLAGS)
+check_DATA = sink_hello.so
+CLEANFILES += sink_hello.so
+EXTRA_DIST += examples/sink-hello/sink_hello.c examples/sink-hello/Makefile examples/sink-hello/README.md
