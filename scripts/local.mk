@@ -9,9 +9,9 @@ lint:
 CPPCHECK = cppcheck
 CPPCHECKFLAGS = -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unmatchedSuppression \
-	-D__GNUC__=12 -I$(srcdir)/include -I$(srcdir)/core
+	-D__GNUC__=12 -Iinclude -Icore
 cppcheck:
-	cd $(srcdir) && $(CPPCHECK) $(CPPCHECKFLAGS:$(srcdir)=.) core plugins tools examples
+	cd $(srcdir) && $(CPPCHECK) $(CPPCHECKFLAGS) core plugins tools examples
 
 # The tarball against what the repository tracks.
 check-dist: distdir
