@@ -102,6 +102,8 @@ struct stored_event {
     struct aw_str integrity_alg, integrity_hash, integrity_prev; /* len 0: absent */
     uint64_t integrity_seq;                                      /* 0: absent */
     bool has_integrity;
+    bool has_signature;         /* integrity has keyId or sig */
+    bool has_unknown_integrity; /* integrity has members other than alg, hash, prevHash, seq, keyId and sig */
     /* canonical: without copying, prefix + suffix are the canonical bytes of the event without integrity. */
     struct aw_str prefix, suffix;
 };
