@@ -119,7 +119,7 @@ say "All of this is in $data. To try next:"
 cat <<NEXT
   cd $data; PATH=$prefix/bin:\$PATH
   auditwell --help                                  every command, with an example each
-  auditwell -c audit.conf log --action user.login --outcome SUCCESS --actor-type user --actor-id alice
+  auditwell -c audit.conf log --action user.login --outcome SUCCESS --actor user:alice
   auditwell -c audit.conf query --actor alice
   auditwell -c audit.conf tail -f
   auditwell -c audit.conf stats
