@@ -6,9 +6,10 @@ EXTRA_DIST += tests/data
 lint:
 	@$(SHELL) $(srcdir)/scripts/lint.sh
 
+# memleak: this analyser does not know __attribute__((cleanup)); leaks are found by the asan and valgrind lanes.
 CPPCHECK = cppcheck
 CPPCHECKFLAGS = -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-	--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unmatchedSuppression \
+	--suppress=missingIncludeSystem --suppress=memleak --suppress=normalCheckLevelMaxBranches --suppress=unmatchedSuppression \
 	-D__GNUC__=12 -Iinclude -Icore
 cppcheck:
 	cd $(srcdir) && $(CPPCHECK) $(CPPCHECKFLAGS) core plugins tools examples
