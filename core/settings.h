@@ -34,7 +34,8 @@ struct settings {
 extern const char *const settings_sink_core_keys[]; /* NULL-ended: keys of a sink group that are the core's */
 
 /* Reads file (NULL: the default places), conf.d, presets, environment. Every problem of the whole configuration is reported
- * through diag_problem() as "file:line" / "path: message". 0 or AW_ERR_CONFIG, AW_ERR_IO, AW_ERR_NOMEM. */
+ * through diag_problem() as "file:line" / "path: message". 0 or AW_ERR_CONFIG, AW_ERR_IO, AW_ERR_NOMEM. After an error *ret may be
+ * set all the same, for further checks only (its sinks' plugins and options): to be destroyed. */
 int settings_load(const char *path, const char *text, struct settings **ret);
 void settings_destroy(struct settings *settings);
 

@@ -1,0 +1,302 @@
+/* host.c - the host as plugins see it: struct aw_host of one instance. See registry.h. SPDX-License-Identifier:
+ * Apache-2.0
+ *
+ * The table is the first member of struct plugin_host, so that a callback finds its instance from the pointer it is
+ * given. Everything here may be called from any thread.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "plugin/event_batch.h"
+#include "plugin/plugin_internal.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+struct plugin_host {
+    struct aw_host table; /* first */
+    char *instance;
+    struct diag_out diag;
+    pthread_mutex_t lock; /* error, metrics' registration */
+    char error[1024];
+    _Atomic(struct event_batch *) batch; /* inside write(): what vevent_error() speaks of */
+    _Atomic size_t metric_count;
+    struct host_metric metrics[HOST_MAX_METRICS];
+};
+
+static _Atomic size_t live;
+
+static struct plugin_host *self(const struct aw_host *table)
+{
+    return (struct plugin_host *)(uintptr_t)table;
+}
+
+/* ---- diagnostics ---- */
+
+static void host_vlog(const struct aw_host *h, int32_t severity, const char *fmt, va_list ap)
+{
+    int saved = errno;
+    diag_vlog(&self(h)->diag, severity, self(h)->instance, fmt, ap);
+    errno = saved;
+}
+
+static void host_vset_error(const struct aw_host *h, int32_t code, const char *fmt, va_list ap)
+{
+    (void)code; /* the callback returns it, too */
+    int saved = errno;
+    struct plugin_host *host = self(h);
+    (void)pthread_mutex_lock(&host->lock);
+    vsnprintf(host->error, sizeof host->error, fmt, ap);
+    (void)pthread_mutex_unlock(&host->lock);
+    errno = saved;
+}
+
+static void host_vevent_error(const struct aw_host *h, size_t index, const char *fmt, va_list ap)
+{
+    int saved = errno;
+    struct event_batch *batch = atomic_load_explicit(&self(h)->batch, memory_order_acquire);
+    if (!batch || !event_batch_set_error(batch, index, fmt, ap))
+        diag_log(&self(h)->diag, AW_LOG_PLUGIN_MISBEHAVING, self(h)->instance,
+                 batch ? "vevent_error() for index %zu, which the batch does not have"
+                       : "vevent_error() outside of write() "
+                         "(index %zu)",
+                 index);
+    errno = saved;
+}
+
+/* ---- settings ---- */
+
+static int32_t host_config_str(const struct aw_config *config, const char *key, struct aw_str *ret)
+{
+    const struct config_value *v = schema_value(config, key);
+    if (!v || !v->set)
+        return AW_E_NOTFOUND;
+    if (!v->text)
+        return AW_E_INTERNAL;
+    *ret = (struct aw_str){v->text, v->text_len};
+    return AW_OK;
+}
+
+static int32_t host_config_int(const struct aw_config *config, const char *key, int64_t *ret)
+{
+    const struct config_value *v = schema_value(config, key);
+    if (!v || !v->set)
+        return AW_E_NOTFOUND;
+    uint32_t t = v->option->type;
+    if (t != AW_OPT_INT && t != AW_OPT_UINT && t != AW_OPT_SIZE && t != AW_OPT_DURATION)
+        return AW_E_INTERNAL;
+    *ret = v->number;
+    return AW_OK;
+}
+
+static int32_t host_config_bool(const struct aw_config *config, const char *key, int32_t *ret)
+{
+    const struct config_value *v = schema_value(config, key);
+    if (!v || !v->set)
+        return AW_E_NOTFOUND;
+    if (v->option->type != AW_OPT_BOOL)
+        return AW_E_INTERNAL;
+    *ret = v->number != 0;
+    return AW_OK;
+}
+
+static int32_t host_config_list(const struct aw_config *config, const char *key, size_t index, struct aw_str *ret)
+{
+    const struct config_value *v = schema_value(config, key);
+    if (!v || !v->set)
+        return AW_E_NOTFOUND;
+    if (v->option->type != AW_OPT_LIST)
+        return AW_E_INTERNAL;
+    if (index >= v->count)
+        return AW_E_NOTFOUND;
+    *ret = base_str(v->items[index].text);
+    return AW_OK;
+}
+
+/* ---- metrics ---- */
+
+static bool metric_name_ok(const char *name)
+{
+    size_t n = name ? strnlen(name, 65) : 0;
+    return n > 0 && n <= 64 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == n && name[0] >= 'a';
+}
+
+static int32_t register_locked(struct plugin_host *host, int32_t kind, const char *name, const char *help,
+                               uint32_t *ret_id)
+{
+    size_t n = atomic_load_explicit(&host->metric_count, memory_order_relaxed);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(host->metrics[i].name, name) != 0)
+            continue;
+        if (host->metrics[i].kind != kind)
+            return AW_E_INTERNAL;
+        *ret_id = (uint32_t)i;
+        return AW_OK;
+    }
+    if (n == HOST_MAX_METRICS)
+        return AW_E_UNSUPPORTED;
+    char *name_copy = strdup(name), *help_copy = strdup(help ? help : "");
+    if (!name_copy || !help_copy) {
+        free(name_copy);
+        free(help_copy);
+        return AW_E_NOMEM;
+    }
+    host->metrics[n].name = name_copy;
+    host->metrics[n].help = help_copy;
+    host->metrics[n].kind = kind;
+    *ret_id = (uint32_t)n;
+    atomic_store_explicit(&host->metric_count, n + 1, memory_order_release);
+    return AW_OK;
+}
+
+static int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help,
+                                    uint32_t *ret_id)
+{
+    if (!metric_name_ok(name) || (kind != AW_METRIC_COUNTER && kind != AW_METRIC_GAUGE))
+        return AW_E_INTERNAL;
+    struct plugin_host *host = self(h);
+    (void)pthread_mutex_lock(&host->lock);
+    int32_t rc = register_locked(host, kind, name, help, ret_id);
+    (void)pthread_mutex_unlock(&host->lock);
+    return rc;
+}
+
+static void host_metric_add(const struct aw_host *h, uint32_t id, double value)
+{
+    struct plugin_host *host = self(h);
+    if (id >= atomic_load_explicit(&host->metric_count, memory_order_acquire))
+        return;
+    struct host_metric *m = &host->metrics[id];
+    if (m->kind == AW_METRIC_GAUGE) {
+        atomic_store_explicit(&m->value, value, memory_order_relaxed);
+        return;
+    }
+    if (!(value > 0))
+        return; /* a counter never falls */
+    double old = atomic_load_explicit(&m->value, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&m->value, &old, old + value, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+}
+
+size_t host_metrics(struct plugin_host *host, const struct host_metric **ret)
+{
+    *ret = host->metrics;
+    return atomic_load_explicit(&host->metric_count, memory_order_acquire);
+}
+
+/* ---- contexts and extensions ---- */
+
+static int32_t host_ctx_set(struct aw_context *context, uint32_t field, struct aw_str value, int32_t provenance)
+{
+    return event_context_set_field(context, field, value, provenance);
+}
+
+struct host_extension {
+    const char *id;
+    const void *table;
+};
+/* Ended by NULL. What stands here is what host_needs may ask for. */
+static const struct host_extension extensions[] = {{NULL, NULL}};
+
+const void *host_extension_find(const char *id)
+{
+    for (const struct host_extension *e = extensions; id && e->id; e++)
+        if (strcmp(e->id, id) == 0)
+            return e->table;
+    return NULL;
+}
+
+static const void *host_extension(const struct aw_host *h, const char *id)
+{
+    (void)h;
+    return host_extension_find(id);
+}
+
+/* ---- life ---- */
+
+int host_create(const char *instance, const struct diag_out *diag, struct plugin_host **ret)
+{
+    struct plugin_host *host = calloc(1, sizeof *host);
+    char *name = strdup(instance);
+    if (!host || !name || pthread_mutex_init(&host->lock, NULL) != 0) {
+        free(host);
+        free(name);
+        return -ENOMEM;
+    }
+    host->instance = name;
+    if (diag)
+        host->diag = *diag;
+    host->table = (struct aw_host){
+        .struct_size = sizeof host->table,
+        .abi_major = AW_ABI_MAJOR,
+        .abi_minor = AW_ABI_MINOR,
+        .version = PACKAGE_VERSION,
+        .instance = name,
+        .vlog = host_vlog,
+        .vset_error = host_vset_error,
+        .vevent_error = host_vevent_error,
+        .event_field = event_batch_field,
+        .event_number = event_batch_number,
+        .event_encoded = event_batch_encoded,
+        .config_str = host_config_str,
+        .config_int = host_config_int,
+        .config_bool = host_config_bool,
+        .config_list = host_config_list,
+        .metric_register = host_metric_register,
+        .metric_add = host_metric_add,
+        .now_ns = clock_real_ns,
+        .mono_ns = clock_mono_ns,
+        .ctx_set = host_ctx_set,
+        .extension = host_extension,
+    };
+    atomic_fetch_add(&live, 1);
+    *ret = host;
+    return 0;
+}
+
+void host_destroy(struct plugin_host *host)
+{
+    if (!host)
+        return;
+    size_t n = atomic_load(&host->metric_count);
+    for (size_t i = 0; i < n; i++) {
+        free((void *)(uintptr_t)host->metrics[i].name);
+        free((void *)(uintptr_t)host->metrics[i].help);
+    }
+    (void)pthread_mutex_destroy(&host->lock);
+    free(host->instance);
+    free(host);
+    atomic_fetch_sub(&live, 1);
+}
+
+size_t host_live(void)
+{
+    return atomic_load(&live);
+}
+
+const struct aw_host *host_table(struct plugin_host *host)
+{
+    return &host->table;
+}
+
+void host_last_error(struct plugin_host *host, char *buf, size_t size)
+{
+    (void)pthread_mutex_lock(&host->lock);
+    snprintf(buf, size, "%s", host->error);
+    (void)pthread_mutex_unlock(&host->lock);
+}
+
+void host_clear_error(struct plugin_host *host)
+{
+    (void)pthread_mutex_lock(&host->lock);
+    host->error[0] = '\0';
+    (void)pthread_mutex_unlock(&host->lock);
+}
+
+void host_bind_batch(struct plugin_host *host, struct event_batch *batch)
+{
+    atomic_store_explicit(&host->batch, batch, memory_order_release);
+}
