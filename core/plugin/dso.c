@@ -196,7 +196,7 @@ static char *load_name(const struct trusted_file *file, bool pinned)
     char *p = stpcpy(name, "/proc/self/fd/");
     for (size_t i = 0; i < dots; i++)
         p = stpcpy(p, "./");
-    sprintf(p, "%d", file->fd);
+    snprintf(p, 12, "%d", file->fd);
     return name;
 }
 

@@ -72,6 +72,27 @@ int descriptor_copy(const struct aw_plugin *theirs, struct load_report *report, 
 void descriptor_free(struct plugin *plugin); /* what descriptor_copy() made; the plugin was never published */
 bool descriptor_name_ok(const char *name);   /* [a-z0-9_-]{1,32} */
 
+/* ---- search.c ---- */
+#define SEARCH_MAX_DIRS 32
+struct search {
+    size_t count;
+    char *dirs[SEARCH_MAX_DIRS];
+};
+/* $AUDITWELL_PLUGIN_PATH, extra (plugin_path of audit.conf, may be NULL), the compiled directory; the last alone when
+ * the process has more rights than its user. 0 or -ENOMEM (then nothing is kept). */
+int search_make(struct search *ret, const char *extra);
+void search_free(struct search *search);
+void search_text(const struct search *search, char *buf, size_t size); /* "DIR, DIR" */
+/* The nearest class name for which a directory has a file, into buf. */
+bool search_nearest(const struct search *search, const char *name, char *buf, size_t size);
+/* Every sink_*.so and adapter_*.so, directory by directory, sorted within each. 0 or -ENOMEM. */
+struct search_paths {
+    size_t count;
+    char **list;
+};
+int search_list(const struct search *search, struct search_paths *ret);
+void search_paths_free(struct search_paths *paths);
+
 /* ---- schema.c ---- */
 struct config_item {
     char *text;

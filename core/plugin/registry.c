@@ -10,7 +10,6 @@
 #include "base/base.h"
 #include "plugin/plugin_internal.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,61 +24,6 @@ struct loaded {
 
 static struct loaded **all; /* under dso_lock() */
 static size_t all_count;
-
-/* ---- search path ---- */
-#define MAX_DIRS 32
-struct search {
-    size_t count;
-    char *dirs[MAX_DIRS];
-};
-
-static void search_free(struct search *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        free(s->dirs[i]);
-    s->count = 0;
-}
-
-static int search_add(struct search *s, const char *dir, size_t len)
-{
-    if (len == 0 || s->count == MAX_DIRS)
-        return 0;
-    char *copy = strndup(dir, len);
-    if (!copy)
-        return -ENOMEM;
-    s->dirs[s->count++] = copy;
-    return 0;
-}
-
-/* $AUDITWELL_PLUGIN_PATH, plugin_path of audit.conf, the compiled directory; under AT_SECURE the last alone. */
-static int search_make(struct search *s, const char *extra)
-{
-    *s = (struct search){0};
-    int rc = 0;
-    const char *env = dso_secure_mode() ? NULL : secure_getenv("AUDITWELL_PLUGIN_PATH");
-    while (rc == 0 && env && *env) {
-        size_t n = strcspn(env, ":");
-        rc = search_add(s, env, n);
-        env += n + (env[n] == ':');
-    }
-    if (rc == 0 && extra && !dso_secure_mode())
-        rc = search_add(s, extra, strlen(extra));
-    if (rc == 0)
-        rc = search_add(s, AW_PLUGINDIR, strlen(AW_PLUGINDIR));
-    if (rc < 0)
-        search_free(s);
-    return rc;
-}
-
-static void search_text(const struct search *s, char *buf, size_t size)
-{
-    size_t used = 0;
-    buf[0] = '\0';
-    for (size_t i = 0; i < s->count && used < size; i++) {
-        int n = snprintf(buf + used, size - used, "%s%s", i ? ", " : "", s->dirs[i]);
-        used += n > 0 ? (size_t)n : 0;
-    }
-}
 
 /* ---- what is loaded ---- */
 
@@ -315,44 +259,12 @@ static bool exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-/* The nearest name for which some directory has a file; into buf. */
-static bool near_name(const struct search *search, const char *name, char *buf, size_t size)
-{
-    char names[64][40];
-    const char *known[65];
-    size_t n = 0;
-    for (size_t d = 0; d < search->count; d++) {
-        DIR *dir = opendir(search->dirs[d]);
-        struct dirent *e;
-        while (dir && n < 64 && (e = readdir(dir)) != NULL) {
-            size_t len = strlen(e->d_name);
-            for (size_t k = 0; k < AW_ARRAY_LEN(kinds); k++) {
-                size_t skip = strlen(kinds[k]);
-                if (n == 64 || len < skip + 4 || len - skip - 3 >= sizeof names[0] ||
-                    strncmp(e->d_name, kinds[k], skip) != 0 || strcmp(e->d_name + len - 3, ".so") != 0)
-                    continue;
-                memcpy(names[n], e->d_name + skip, len - skip - 3);
-                names[n][len - skip - 3] = '\0';
-                known[n] = names[n];
-                n++;
-            }
-        }
-        if (dir)
-            (void)closedir(dir);
-    }
-    known[n] = NULL;
-    const char *found = schema_nearest(name, known);
-    if (found)
-        snprintf(buf, size, "%s", found);
-    return found != NULL;
-}
-
 static int not_found(const struct search *search, const char *name, struct load_report *report)
 {
     char dirs[500], close_to[48], expected[96], remedy[160];
     search_text(search, dirs, sizeof dirs);
     snprintf(expected, sizeof expected, "sink_%s.so or adapter_%s.so", name, name);
-    if (near_name(search, name, close_to, sizeof close_to))
+    if (search_nearest(search, name, close_to, sizeof close_to))
         snprintf(remedy, sizeof remedy, "did you mean \"%s\"?", close_to);
     else
         snprintf(remedy, sizeof remedy, "install its package (auditwell-sink-%s), or set plugin_path or plugin_file",
@@ -495,53 +407,6 @@ const struct aw_adapter_class *plugin_adapter(const struct plugin *plugin, const
 
 /* ---- all of them ---- */
 
-struct paths {
-    size_t count;
-    char **list;
-};
-
-static int paths_add(struct paths *p, char *path)
-{
-    char **grown = path ? realloc(p->list, (p->count + 1) * sizeof *grown) : NULL;
-    if (!grown) {
-        free(path);
-        return -ENOMEM;
-    }
-    p->list = grown;
-    p->list[p->count++] = path;
-    return 0;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Plugin files of one directory, sorted. A directory that is not there has none. */
-static int paths_of_dir(struct paths *p, const char *path)
-{
-    DIR *dir = opendir(path);
-    if (!dir)
-        return 0;
-    size_t first = p->count;
-    int rc = 0;
-    struct dirent *e;
-    while (rc == 0 && (e = readdir(dir)) != NULL) {
-        size_t len = strlen(e->d_name);
-        bool ours = strncmp(e->d_name, "sink_", 5) == 0 || strncmp(e->d_name, "adapter_", 8) == 0;
-        if (!ours || len < 4 || strcmp(e->d_name + len - 3, ".so") != 0)
-            continue;
-        char *full = NULL;
-        if (asprintf(&full, "%s/%s", path, e->d_name) < 0)
-            full = NULL;
-        rc = paths_add(p, full);
-    }
-    (void)closedir(dir);
-    if (p->count > first)
-        qsort(p->list + first, p->count - first, sizeof *p->list, by_text);
-    return rc;
-}
-
 static char *join_report(const struct load_report *report)
 {
     size_t len = 1;
@@ -579,15 +444,13 @@ static int each_one(const char *path, const char *module,
 int plugin_each(int (*fn)(void *arg, const char *path, const struct plugin *plugin, const char *reason), void *arg)
 {
     struct search search;
-    if (search_make(&search, NULL) < 0)
-        return AW_ERR_NOMEM;
-    struct paths paths = {0};
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < search.count; i++)
-        rc = paths_of_dir(&paths, search.dirs[i]);
+    struct search_paths paths = {0};
+    int rc = search_make(&search, NULL);
+    if (rc == 0)
+        rc = search_list(&search, &paths);
     search_free(&search);
     if (rc < 0)
-        rc = AW_ERR_NOMEM;
+        return AW_ERR_NOMEM;
     char module[128], shown[160];
     for (size_t i = 0; rc == 0 && dso_builtin_name(i, module, sizeof module); i++) {
         const char *plain = strchr(module, '_');
@@ -596,8 +459,6 @@ int plugin_each(int (*fn)(void *arg, const char *path, const struct plugin *plug
     }
     for (size_t i = 0; rc == 0 && i < paths.count; i++)
         rc = each_one(paths.list[i], NULL, fn, arg);
-    for (size_t i = 0; i < paths.count; i++)
-        free(paths.list[i]);
-    free(paths.list);
+    search_paths_free(&paths);
     return rc;
 }
