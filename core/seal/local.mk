@@ -1,1 +1,3 @@
 libcore_la_SOURCES += core/seal/record.h core/seal/seal.h 
+libcore_la_SOURCES += core/seal/verify.h core/seal/verify_impl.h core/seal/verify.c core/seal/verify_check.c \
+	core/seal/verify_link.c core/seal/verify_sets.c core/seal/verify_report.c

@@ -1,7 +1,7 @@
-# unit tests: verify. Pattern:
-#   check_PROGRAMS += test_NAME.t
-#   test_NAME_t_SOURCES = tests/unit/test_NAME.c
-#   test_NAME_t_CPPFLAGS = $(UNIT_CPPFLAGS)
-#   test_NAME_t_CFLAGS = $(UNIT_CFLAGS)
-#   test_NAME_t_LDADD = $(UNIT_LIBS)
-#   TESTS += test_NAME.t
+# unit tests: the verifier
+check_PROGRAMS += test_verify_sets.t
+test_verify_sets_t_SOURCES = tests/unit/test_verify_sets.c
+test_verify_sets_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_verify_sets_t_CFLAGS = $(UNIT_CFLAGS)
+test_verify_sets_t_LDADD = $(UNIT_LIBS)
+TESTS += test_verify_sets.t

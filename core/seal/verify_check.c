@@ -1,0 +1,252 @@
+/* verify_check.c - one row by itself: is it an event, is its integrity member sound, does its content have the hash it carries?
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs on any thread; touches nothing but the batch and the thread's checker. No allocation for rows in canonical form.
+ */
+#include "config.h"
+
+#include "base/diag.h"
+#include "seal/verify_impl.h"
+
+#include <stdio.h>
+
+/* What surrounds the event in the hashed payload. */
+#define PAYLOAD_HEAD "{\"event\":"
+#define PAYLOAD_PREV ",\"prevHash\":\""
+#define PAYLOAD_TAIL "\"}"
+#define PAYLOAD_EXTRA (sizeof PAYLOAD_HEAD + sizeof PAYLOAD_PREV + VERIFY_HEX + sizeof PAYLOAD_TAIL)
+
+int verify_checker_init(struct verify_checker *checker, const uint8_t scope_key[16], const uint64_t seen_key[4])
+{
+    memset(checker, 0, sizeof *checker);
+    memcpy(checker->scope_key, scope_key, sizeof checker->scope_key);
+    memcpy(checker->seen_key, seen_key, sizeof checker->seen_key);
+    return hash_sha256_create(&checker->sha);
+}
+
+void verify_checker_clear(struct verify_checker *checker)
+{
+    hash_sha256_destroy(checker->sha);
+    free(checker->scratch);
+    memset(checker, 0, sizeof *checker);
+}
+
+/* ---- text that lives as long as the batch ------------------------------------------------------------------------- */
+
+static char *text_take(struct verify_batch *batch, size_t len)
+{
+    struct verify_text *t = batch->text;
+    if (!t || t->size - t->used < len) {
+        size_t size = len > 4096 ? len : 4096;
+        t = malloc(sizeof *t + size);
+        if (!t)
+            return NULL;
+        *t = (struct verify_text){batch->text, 0, size};
+        batch->text = t;
+    }
+    char *p = t->data + t->used;
+    t->used += len;
+    return p;
+}
+
+/* A decoded string that stays: the row's own bytes where they can serve, else a copy. */
+static bool keep(struct verify_batch *batch, const struct verify_row *row, struct aw_str escaped, struct aw_str *ret)
+{
+    const char *json = batch->bytes + row->json_at;
+    bool plain = escaped.len == 0 || !memchr(escaped.ptr, '\\', escaped.len);
+    if (plain && escaped.len > 0 && (uintptr_t)escaped.ptr >= (uintptr_t)json &&
+        (uintptr_t)escaped.ptr < (uintptr_t)json + row->json_len) {
+        *ret = escaped;
+        return true;
+    }
+    *ret = (struct aw_str){"", 0};
+    if (escaped.len == 0)
+        return true;
+    char *copy = text_take(batch, escaped.len);
+    if (!copy)
+        return false;
+    size_t len = escaped.len;
+    if (plain)
+        memcpy(copy, escaped.ptr, len);
+    else
+        len = event_unescape(escaped.ptr, escaped.len, copy);
+    *ret = (struct aw_str){copy, len};
+    return true;
+}
+
+/* The reason the event reader gave, and a clean slate for the thread. */
+static const char *take_problem(struct verify_batch *batch)
+{
+    static const char unknown[] = "not an event";
+    size_t count;
+    const struct aw_problem *const *problems = aw_problems(&count);
+    const char *why = unknown;
+    if (count > 0) {
+        const struct aw_problem *p = problems[0];
+        size_t size = strlen(p->path) + strlen(p->message) + 3;
+        char *copy = text_take(batch, size);
+        if (copy) {
+            snprintf(copy, size, "%s%s%s", p->path, *p->path ? ": " : "", p->message);
+            why = copy;
+        }
+    }
+    diag_reset();
+    return why;
+}
+
+/* ---- hashes -------------------------------------------------------------------------------------------------------- */
+
+/* 64 lower-case hex digits. Upper case is decoded too, so that the chain can be followed, but *ret_strict says no. */
+static bool decode_hash(struct aw_str hex, uint8_t out[VERIFY_HASH], bool *ret_strict)
+{
+    *ret_strict = false;
+    if (hex.len != VERIFY_HEX || !hash_unhex(hex.ptr, hex.len, out))
+        return false;
+    *ret_strict = true;
+    for (size_t i = 0; i < VERIFY_HEX; i++)
+        if (hex.ptr[i] >= 'A' && hex.ptr[i] <= 'F')
+            *ret_strict = false;
+    return true;
+}
+
+/* payload = {"event":E} or {"event":E,"prevHash":"P"}; gathered first, because one long update is faster than six. */
+static bool hash_payload(struct verify_checker *c, const struct stored_event *ev, const char *prev_hex, uint8_t out[VERIFY_HASH])
+{
+    size_t need = ev->prefix.len + ev->suffix.len + PAYLOAD_EXTRA;
+    if (need > c->scratch_size) {
+        size_t size = need + need / 2;
+        char *bigger = realloc(c->scratch, size);
+        if (!bigger)
+            return false;
+        c->scratch = bigger;
+        c->scratch_size = size;
+    }
+    char *p = c->scratch;
+    memcpy(p, PAYLOAD_HEAD, sizeof PAYLOAD_HEAD - 1);
+    p += sizeof PAYLOAD_HEAD - 1;
+    memcpy(p, ev->prefix.ptr, ev->prefix.len);
+    p += ev->prefix.len;
+    if (ev->suffix.len > 0)
+        memcpy(p, ev->suffix.ptr, ev->suffix.len);
+    p += ev->suffix.len;
+    if (prev_hex) {
+        memcpy(p, PAYLOAD_PREV, sizeof PAYLOAD_PREV - 1);
+        p += sizeof PAYLOAD_PREV - 1;
+        memcpy(p, prev_hex, VERIFY_HEX);
+        p += VERIFY_HEX;
+        memcpy(p, PAYLOAD_TAIL, sizeof PAYLOAD_TAIL - 1);
+        p += sizeof PAYLOAD_TAIL - 1;
+    } else {
+        *p++ = '}';
+    }
+    return hash_sha256_begin(c->sha) && hash_sha256_update(c->sha, c->scratch, (size_t)(p - c->scratch)) &&
+           hash_sha256_finish(c->sha, out);
+}
+
+/* ---- the row ------------------------------------------------------------------------------------------------------ */
+
+struct hash128 verify_scope_key(const uint8_t key[16], bool tenant, struct aw_str value)
+{
+    /* "tenant:" and "service:" are told apart by the first byte; the value follows as it is. */
+    char buf[512];
+    if (value.len < sizeof buf) {
+        buf[0] = tenant ? 't' : 's';
+        memcpy(buf + 1, value.ptr, value.len);
+        return hash_sip128(key, buf, value.len + 1);
+    }
+    struct hash128 h = hash_sip128(key, value.ptr, value.len);
+    h.hi ^= tenant ? 't' : 's';
+    return h;
+}
+
+static bool check_scope(struct verify_checker *c, struct verify_batch *batch, struct verify_row *row,
+                        const struct stored_event *ev)
+{
+    row->scope_is_tenant = ev->tenant_id.len > 0;
+    if (!keep(batch, row, row->scope_is_tenant ? ev->tenant_id : ev->source_service, &row->scope))
+        return false;
+    if (row->scope.len == 0)
+        row->scope = (struct aw_str){"unknown", 7};
+    row->scope_key = verify_scope_key(c->scope_key, row->scope_is_tenant, row->scope);
+    return true;
+}
+
+/* Reads the integrity member; sets why when it is not what it must be. prev_hex gets the text to be hashed. */
+static void check_integrity(struct verify_row *row, const struct stored_event *ev, const char **ret_prev_hex)
+{
+    bool strict;
+    *ret_prev_hex = NULL;
+    row->seq = ev->integrity_seq;
+    row->has_signature = ev->has_signature;
+    if (ev->has_unknown_integrity)
+        row->why = "integrity has a member that is neither known nor covered by the hash";
+    if (!base_str_eq(ev->integrity_alg, base_str("SHA-256")))
+        row->why = ev->integrity_alg.len ? "integrity.alg is not \"SHA-256\"" : "integrity.alg is missing";
+    row->chainable = decode_hash(ev->integrity_hash, row->hash, &strict);
+    if (!row->chainable || !strict)
+        row->why = !ev->integrity_hash.len ? "integrity.hash is missing" : "integrity.hash is not 64 lower-case hex digits";
+    row->has_prev = ev->integrity_prev.len > 0;
+    if (row->has_prev) {
+        if (!decode_hash(ev->integrity_prev, row->prev, &strict))
+            memset(row->prev, 0, sizeof row->prev); /* follows nothing */
+        if (!strict)
+            row->why = "integrity.prevHash is not 64 lower-case hex digits";
+        if (ev->integrity_prev.len == VERIFY_HEX)
+            *ret_prev_hex = ev->integrity_prev.ptr;
+    }
+}
+
+static void check_row(struct verify_checker *c, struct verify_batch *batch, struct verify_row *row)
+{
+    struct stored_event ev;
+    const char *prev_hex;
+    memset(&ev, 0, sizeof ev);
+    if (row->json_len > VERIFY_MAX_ROW) {
+        row->state = VERIFY_MALFORMED;
+        row->why = "longer than any event";
+        return;
+    }
+    int rc = event_parse_stored(batch->bytes + row->json_at, row->json_len, &ev);
+    if (rc != 0) {
+        row->why = take_problem(batch);
+        row->state = rc == AW_ERR_NOMEM || rc == -ENOMEM ? VERIFY_FAILED : VERIFY_MALFORMED;
+        return;
+    }
+    row->state = VERIFY_FAILED;
+    if (!check_scope(c, batch, row, &ev) || !keep(batch, row, ev.event_id, &row->id) ||
+        !keep(batch, row, ev.occurred_at, &row->time))
+        return;
+    if (!ev.has_integrity) {
+        row->state = VERIFY_UNSEALED;
+        return;
+    }
+    check_integrity(row, &ev, &prev_hex);
+    if (!hash_payload(c, &ev, prev_hex, row->computed))
+        return;
+    if (!row->chainable)
+        memcpy(row->hash, row->computed, VERIFY_HASH); /* the best guess for what follows */
+    row->edited = memcmp(row->hash, row->computed, VERIFY_HASH) != 0;
+    row->fingerprint = verify_fingerprint(c->seen_key, row->hash);
+    row->state = VERIFY_SEALED;
+}
+
+void verify_check_batch(struct verify_checker *checker, struct verify_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        check_row(checker, batch, &batch->rows[i]);
+}
+
+bool verify_check_as_successor(struct verify_checker *checker, const struct verify_batch *batch,
+                               const struct verify_row *row, const uint8_t *prev, uint8_t ret[VERIFY_HASH])
+{
+    struct stored_event ev;
+    char hex[VERIFY_HEX];
+    memset(&ev, 0, sizeof ev);
+    if (event_parse_stored(batch->bytes + row->json_at, row->json_len, &ev) != 0) {
+        diag_reset();
+        return false;
+    }
+    hash_hex(prev, VERIFY_HASH, hex);
+    return hash_payload(checker, &ev, hex, ret);
+}

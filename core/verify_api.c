@@ -1,0 +1,105 @@
+/* verify_api.c - aw_verify(): a store's rows, in chain order, through the verifier. SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "audit/audit.h"
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/diag.h"
+#include "seal/verify.h"
+#include "store.h"
+
+#define PROGRESS_EVERY_NS 100000000u /* at most 10 a second */
+
+struct progress {
+    void (*fn)(void *arg, uint64_t events, uint64_t bytes, uint64_t bytes_total);
+    void *arg;
+    uint64_t events, bytes, total, last_ns;
+};
+
+static void tell_progress(struct progress *p)
+{
+    if (!p->fn)
+        return;
+    uint64_t now = clock_mono_ns();
+    if (now - p->last_ns < PROGRESS_EVERY_NS)
+        return;
+    p->last_ns = now;
+    p->fn(p->arg, p->events, p->bytes, p->total > p->bytes ? p->total : p->total ? p->bytes : 0);
+}
+
+/* The problem that the store layer left; a copy, because checking rows uses this thread's list of problems. NULL: no memory. */
+static char *last_problem(void)
+{
+    size_t count;
+    const struct aw_problem *const *problems = aw_problems(&count);
+    return strdup(count > 0 ? problems[count - 1]->message : "reading failed");
+}
+
+/* AW_SUCCESS at the end of the store; *ret_store_rc is then what reading it came to. */
+static int feed_all(struct verifier *verifier, struct store_read *read, struct progress *progress, int *ret_store_rc)
+{
+    for (;;) {
+        const struct aw_row *rows;
+        size_t count = 0;
+        *ret_store_rc = store_read_next(read, &rows, &count);
+        if (*ret_store_rc != AW_SUCCESS || count == 0)
+            return AW_SUCCESS;
+        for (size_t i = 0; i < count; i++) {
+            int rc = verifier_feed(verifier, rows[i].json, rows[i].location, rows[i].seq);
+            if (rc != AW_SUCCESS)
+                return rc;
+            progress->bytes += rows[i].json.len;
+        }
+        progress->events += count;
+        tell_progress(progress);
+    }
+}
+
+static int verify_read(struct aw_store *store, struct store_read *read, const struct aw_verify_options *options,
+                       struct aw_verify_report *report)
+{
+    struct verifier *verifier;
+    struct progress progress = {options->on_progress, options->arg, 0, 0, store_bytes(store), clock_mono_ns()};
+    int store_rc = AW_SUCCESS;
+    AW_AUTOFREE char *reason = NULL;
+    int rc = verifier_create(options, &verifier);
+    if (rc != AW_SUCCESS)
+        return rc;
+    rc = feed_all(verifier, read, &progress, &store_rc);
+    if (rc == AW_SUCCESS && store_rc != AW_SUCCESS) {
+        reason = last_problem();
+        rc = reason ? verifier_unreadable(verifier, store_name(store), reason)
+                    : diag_problem(AW_ERR_NOMEM, "", "out of memory while verifying");
+    }
+    if (rc == AW_SUCCESS)
+        rc = verifier_finish(verifier, report);
+    verifier_destroy(verifier);
+    if (rc != AW_SUCCESS || store_rc == AW_SUCCESS)
+        return rc;
+    return diag_problem(store_rc, store_name(store), "%s", reason);
+}
+
+int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report)
+{
+    struct aw_verify_options settings = {.struct_size = sizeof settings};
+    struct aw_query query;
+    struct store_read *read;
+    diag_reset();
+    if (!store || !report || report->struct_size < 2 * sizeof(uint32_t))
+        return diag_problem(AW_ERR_USAGE, "", "aw_verify needs a store and a report with its struct_size set");
+    if (options) {
+        if (options->struct_size < 2 * sizeof(uint32_t))
+            return diag_problem(AW_ERR_USAGE, "struct_size", "the struct_size of aw_verify_options is not set");
+        memcpy(&settings, options, options->struct_size < sizeof settings ? options->struct_size : sizeof settings);
+        settings.struct_size = sizeof settings;
+    }
+    store_query_init(&query);
+    query.flags |= AW_QUERY_CHAIN_ORDER;
+    int rc = store_read_open(store, &query, NULL, &read); /* a store without chain order cannot be verified */
+    if (rc != AW_SUCCESS)
+        return rc;
+    rc = verify_read(store, read, &settings, report);
+    store_read_close(read);
+    return rc;
+}

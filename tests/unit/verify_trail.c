@@ -1,0 +1,342 @@
+/* verify_trail.c - see verify_trail.h. SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "verify_trail.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "harness.h"
+#include "seal/verify.h"
+
+static void *must(void *p)
+{
+    if (!p) {
+        printf("Bail out! out of memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+static void sha256_hex(const char *text, size_t len, char out[65])
+{
+    unsigned char d[32];
+    SHA256((const unsigned char *)text, len, d);
+    for (int i = 0; i < 32; i++)
+        sprintf(out + 2 * i, "%02x", d[i]);
+}
+
+const char *trail_scope(unsigned scope)
+{
+    static char names[TRAIL_SCOPES][16];
+    snprintf(names[scope], sizeof names[scope], scope % 2 ? "service:s%u" : "tenant:t%u", scope);
+    return names[scope];
+}
+
+void trail_init(struct trail *t, enum trail_style style)
+{
+    memset(t, 0, sizeof *t);
+    t->style = style;
+    t->next_seq = 1;
+}
+
+void trail_free(struct trail *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        free(t->lines[i].text);
+    free(t->lines);
+    memset(t, 0, sizeof *t);
+}
+
+static struct trail_line *insert_at(struct trail *t, size_t at, const char *text, size_t len)
+{
+    if (t->count == t->size) {
+        t->size = t->size ? t->size * 2 : 16;
+        t->lines = must(realloc(t->lines, t->size * sizeof *t->lines));
+    }
+    memmove(&t->lines[at + 1], &t->lines[at], (t->count - at) * sizeof *t->lines);
+    struct trail_line *l = &t->lines[at];
+    memset(l, 0, sizeof *l);
+    l->text = must(malloc(len + 1));
+    memcpy(l->text, text, len);
+    l->text[len] = '\0';
+    l->len = len;
+    t->count++;
+    return l;
+}
+
+static void context_of(unsigned scope, unsigned number, const char *colon, const char *comma, char *out, size_t size)
+{
+    char tenant[64] = "";
+    if (scope % 2 == 0)
+        snprintf(tenant, sizeof tenant, "%s\"tenantId\"%s\"t%u\"", comma, colon, scope);
+    snprintf(out, size, "{\"occurredAt\"%s\"2026-01-02T03:%02u:%02u.000Z\"%s\"sourceService\"%s\"s%u\"%s}", colon, number / 60 % 60,
+             number % 60, comma, colon, scope, tenant);
+}
+
+/* The canonical event without integrity, in two parts: the member belongs between them. */
+static void canonical(unsigned scope, unsigned number, char *head, char *tail, size_t size)
+{
+    char context[200];
+    context_of(scope, number, ":", ",", context, sizeof context);
+    snprintf(head, size,
+             "{\"action\":\"doc.read\",\"actor\":{\"id\":\"u%u\",\"type\":\"user\"},\"context\":%s,\"eventId\":\"ev-%u-%u\",", number % 7,
+             context, scope, number);
+    snprintf(tail, size,
+             "\"metadata\":{\"n\":%u,\"ratio\":0.5,\"text\":\"caf\303\251 \\\"q\\\" \\n\"},\"outcome\":\"SUCCESS\",\"schemaVersion\":1}", number);
+}
+
+/* The same event as other writers put it. */
+static void written(const struct trail *t, unsigned scope, unsigned number, const char *integrity, char *out, size_t size)
+{
+    bool spaced = t->style == TRAIL_SPACED;
+    const char *colon = spaced ? ": " : ":", *comma = spaced ? " ,\t" : ",";
+    char context[200];
+    context_of(scope, number, colon, comma, context, sizeof context);
+    snprintf(out, size,
+             "{\"schemaVersion\"%s1%s\"eventId\"%s\"ev-%u-%u\"%s\"action\"%s\"doc.read\"%s\"outcome\"%s\"SUCCESS\"%s\"actor\"%s{\"type\"%s\"user\"%s"
+             "\"id\"%s\"u%u\"}%s\"context\"%s%s%s\"metadata\"%s{\"text\"%s\"%s\"%s\"n\"%s%u%s\"ratio\"%s%s}%s\"integrity\"%s%s}",
+             colon, comma, colon, scope, number, comma, colon, comma, colon, comma, colon, colon, comma, colon, number % 7,
+             comma, colon, context, comma, colon, colon, spaced ? "caf\\u00e9 \\\"q\\\" \\u000a" : "caf\303\251 \\\"q\\\" \\n", comma,
+             colon, number, comma, colon, spaced ? "5e-1" : "0.5", comma, colon, integrity);
+}
+
+void trail_forge(struct trail *t, unsigned scope, unsigned number, const char *prev, uint64_t seq)
+{
+    char head[1024], tail[1024], payload[2400], integrity[400], line[4096], prev_member[100] = "", seq_member[40] = "", hash[65];
+    const char *sep = t->style == TRAIL_SPACED ? ", " : ",";
+    canonical(scope, number, head, tail, sizeof head);
+    int n = snprintf(payload, sizeof payload, "{\"event\":%s%s", head, tail);
+    n += snprintf(payload + n, sizeof payload - (size_t)n, *prev ? ",\"prevHash\":\"%s\"}" : "}", prev);
+    sha256_hex(payload, (size_t)n, hash);
+    if (*prev)
+        snprintf(prev_member, sizeof prev_member, "%s\"prevHash\":\"%s\"", sep, prev);
+    if (seq)
+        snprintf(seq_member, sizeof seq_member, "%s\"seq\":%llu", sep, (unsigned long long)seq);
+    snprintf(integrity, sizeof integrity, "{\"alg\":\"SHA-256\"%s\"hash\":\"%s\"%s%s}", sep, hash, prev_member, seq_member);
+    if (t->style == TRAIL_CANONICAL)
+        snprintf(line, sizeof line, "%s\"integrity\":%s,%s", head, integrity, tail);
+    else
+        written(t, scope, number, integrity, line, sizeof line);
+    struct trail_line *l = insert_at(t, t->count, line, strlen(line));
+    l->scope = scope;
+    memcpy(l->hash, hash, sizeof hash);
+}
+
+void trail_add(struct trail *t, unsigned scope, unsigned number)
+{
+    uint64_t seq = t->style == TRAIL_CANONICAL ? t->next_seq++ : 0;
+    trail_forge(t, scope, number, t->head[scope], seq);
+    memcpy(t->head[scope], t->lines[t->count - 1].hash, 65);
+}
+
+void trail_copy(struct trail *to, const struct trail *from)
+{
+    *to = *from;
+    to->lines = NULL;
+    to->count = to->size = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        struct trail_line *l = insert_at(to, i, from->lines[i].text, from->lines[i].len);
+        l->store_seq = from->lines[i].store_seq;
+        l->scope = from->lines[i].scope;
+        memcpy(l->hash, from->lines[i].hash, 65);
+    }
+}
+
+void trail_delete(struct trail *t, size_t at)
+{
+    free(t->lines[at].text);
+    memmove(&t->lines[at], &t->lines[at + 1], (t->count - at - 1) * sizeof *t->lines);
+    t->count--;
+}
+
+void trail_move(struct trail *t, size_t from, size_t to)
+{
+    struct trail_line l = t->lines[from];
+    memmove(&t->lines[from], &t->lines[from + 1], (t->count - from - 1) * sizeof *t->lines);
+    memmove(&t->lines[to + 1], &t->lines[to], (t->count - 1 - to) * sizeof *t->lines);
+    t->lines[to] = l;
+}
+
+void trail_duplicate(struct trail *t, size_t at, size_t to)
+{
+    struct trail_line was = t->lines[at];
+    struct trail_line *l = insert_at(t, to, was.text, was.len);
+    l->store_seq = was.store_seq;
+    l->scope = was.scope;
+    memcpy(l->hash, was.hash, 65);
+}
+
+void trail_replace(struct trail *t, size_t at, const char *text, size_t len)
+{
+    char *copy = must(malloc(len + 1));
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    free(t->lines[at].text);
+    t->lines[at].text = copy;
+    t->lines[at].len = len;
+}
+
+void trail_edit(struct trail *t, size_t at, const char *from, const char *to)
+{
+    char *text = t->lines[at].text, *p = strstr(text, from);
+    CU_ASSERT_PTR_NOT_NULL(p);
+    if (!p)
+        return;
+    size_t len = t->lines[at].len - strlen(from) + strlen(to);
+    char *made = must(malloc(len + 1));
+    memcpy(made, text, (size_t)(p - text));
+    strcpy(made + (p - text), to);
+    strcat(made, p + strlen(from));
+    trail_replace(t, at, made, len);
+    free(made);
+}
+
+/* Only for canonical lines: takes integrity out as text, and puts a new one in its place. */
+void trail_reseal(struct trail *t)
+{
+    char head[TRAIL_SCOPES][65];
+    memset(head, 0, sizeof head);
+    for (size_t i = 0; i < t->count; i++) {
+        struct trail_line *l = &t->lines[i];
+        char *at = strstr(l->text, "\"integrity\":{"), *end = at ? strchr(at, '}') : NULL, *seq = end ? strstr(at, "\"seq\":") : NULL;
+        if (!end || !seq)
+            continue;
+        char *payload = must(malloc(l->len + 200)), *line = must(malloc(l->len + 200)), *prev = head[l->scope];
+        int n = sprintf(payload, "{\"event\":%.*s%s", (int)(at - l->text), l->text, end + 2);
+        n += sprintf(payload + n, *prev ? ",\"prevHash\":\"%s\"}" : "}", prev);
+        sha256_hex(payload, (size_t)n, l->hash);
+        n = sprintf(line, "%.*s\"integrity\":{\"alg\":\"SHA-256\",\"hash\":\"%s\",", (int)(at - l->text), l->text, l->hash);
+        n += *prev ? sprintf(line + n, "\"prevHash\":\"%s\",", prev) : 0;
+        n += sprintf(line + n, "%.*s%s", (int)(end - seq), seq, end);
+        trail_replace(t, i, line, (size_t)n);
+        memcpy(head[l->scope], l->hash, 65);
+        free(payload);
+        free(line);
+    }
+}
+
+/* ---- verifying ---- */
+
+static struct trail_result result;
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from);
+}
+
+static void on_finding(void *arg, const struct aw_finding *f)
+{
+    struct trail_result *r = arg;
+    CU_ASSERT_EQUAL(f->struct_size, sizeof *f);
+    CU_ASSERT(f->scope && f->location && f->event_id && f->expected && f->found && f->message && *f->message);
+    if (r->finding_count++ >= TRAIL_FINDINGS)
+        return;
+    struct trail_finding *to = &r->findings[r->finding_count - 1];
+    to->kind = f->kind;
+    copy_text(to->scope, sizeof to->scope, f->scope);
+    copy_text(to->location, sizeof to->location, f->location);
+    copy_text(to->id, sizeof to->id, f->event_id);
+    copy_text(to->expected, sizeof to->expected, f->expected);
+    copy_text(to->found, sizeof to->found, f->found);
+    copy_text(to->message, sizeof to->message, f->message);
+}
+
+static void on_scope(void *arg, const struct aw_scope_report *s)
+{
+    struct trail_result *r = arg;
+    if (r->scope_count >= sizeof r->scopes / sizeof r->scopes[0])
+        return;
+    size_t i = r->scope_count++;
+    copy_text(r->scopes[i].scope, 64, s->scope);
+    if (i > 0)
+        CU_ASSERT(strcmp(r->scopes[i - 1].scope, s->scope) < 0);
+    copy_text(r->scopes[i].first_location, 64, s->first_location);
+    copy_text(r->scopes[i].last_location, 64, s->last_location);
+    copy_text(r->scopes[i].first_hash, 68, s->first_hash);
+    copy_text(r->scopes[i].last_hash, 68, s->last_hash);
+    copy_text(r->scopes[i].first_time, 40, s->first_time);
+    copy_text(r->scopes[i].last_time, 40, s->last_time);
+    r->scopes[i].count = s->count;
+    r->scopes[i].findings = s->findings;
+    r->scopes[i].first_seq = s->first_seq;
+    r->scopes[i].last_seq = s->last_seq;
+    r->scopes[i].verdict = s->verdict;
+    r->scopes[i].origin = s->starts_at_origin;
+}
+
+static void take_warnings(struct trail_result *r)
+{
+    size_t count;
+    const struct aw_problem *const *problems = aw_problems(&count);
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(r->warnings);
+        snprintf(r->warnings + n, sizeof r->warnings - n, "%s: %s\n", problems[i]->path, problems[i]->message);
+    }
+}
+
+const struct trail_result *trail_verify(const struct trail *t, const struct trail_check *check)
+{
+    struct trail_check none = {0, 0, NULL, 0};
+    struct verifier *v = NULL;
+    if (!check)
+        check = &none;
+    result.finding_count = result.scope_count = 0;
+    memset(&result.report, 0, sizeof result.report);
+    result.report.struct_size = sizeof result.report;
+    result.warnings[0] = '\0';
+    struct aw_verify_options o = {.struct_size = sizeof o,
+                                  .flags = check->flags,
+                                  .threads = check->threads ? check->threads : 1,
+                                  .max_findings = check->max_findings ? check->max_findings : 100000,
+                                  .on_finding = on_finding,
+                                  .on_scope = on_scope,
+                                  .arg = &result,
+                                  .expect_head = check->expect};
+    diag_reset();
+    result.rc = verifier_create(&o, &v);
+    for (size_t i = 0; i < t->count && result.rc == AW_SUCCESS; i++) {
+        char location[64];
+        int n = snprintf(location, sizeof location, "trail.jsonl:%zu", i + 1);
+        result.rc = verifier_feed(v, (struct aw_str){t->lines[i].text, t->lines[i].len}, (struct aw_str){location, (size_t)n},
+                                  t->lines[i].store_seq);
+    }
+    if (result.rc == AW_SUCCESS)
+        result.rc = verifier_finish(v, &result.report);
+    take_warnings(&result);
+    diag_reset();
+    verifier_destroy(v);
+    if (result.rc == AW_SUCCESS) {
+        CU_ASSERT_EQUAL(result.report.verdict, result.report.findings > 0);
+        CU_ASSERT(result.report.findings > o.max_findings || result.report.findings == result.finding_count);
+        CU_ASSERT_EQUAL(result.report.events, t->count);
+    }
+    return &result;
+}
+
+size_t trail_count(const struct trail_result *r, int kind, const struct trail_finding **ret_first)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->finding_count && i < TRAIL_FINDINGS; i++) {
+        if (r->findings[i].kind != kind)
+            continue;
+        if (n++ == 0 && ret_first)
+            *ret_first = &r->findings[i];
+    }
+    return n;
+}
+
+void trail_print(const struct trail_result *r)
+{
+    harness_note("rc %d, %llu events, %llu findings", r->rc, (unsigned long long)r->report.events,
+                 (unsigned long long)r->report.findings);
+    for (size_t i = 0; i < r->finding_count && i < TRAIL_FINDINGS; i++) {
+        const struct trail_finding *f = &r->findings[i];
+        harness_note("  %d %s %s %s [%.12s|%.12s] %s", f->kind, f->location, f->scope, f->id, f->expected, f->found, f->message);
+    }
+    if (*r->warnings)
+        harness_note("  warnings: %s", r->warnings);
+}
