@@ -1,0 +1,408 @@
+/* store.c - finding the plugin that can read a store, and reading through it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "config.h"
+
+#include "store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "base/base.h"
+#include "base/fs.h"
+#include "plugin/registry.h"
+#include "settings.h"
+
+struct aw_store {
+    char *name, *path; /* path NULL: the settings have no "path" */
+    const struct aw_sink_class *sink_class;
+    struct plugin_host *host;
+    struct aw_config *config;
+    void *sink;
+    struct aw_sink_query query; /* clamp-copied */
+};
+
+struct store_read {
+    struct aw_store *store;
+    void *read;
+    struct aw_row rows[STORE_BATCH];
+};
+
+const char *store_name(const struct aw_store *store)
+{
+    return store->name;
+}
+
+const char *store_plugin(const struct aw_store *store)
+{
+    return store->sink_class->name;
+}
+
+static uint64_t dir_bytes(const char *path)
+{
+    uint64_t total = 0;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return 0;
+    struct dirent *entry;
+    while ((entry = readdir(dir))) {
+        struct stat st;
+        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            total += (uint64_t)st.st_size;
+    }
+    (void)closedir(dir); /* nothing was written */
+    return total;
+}
+
+uint64_t store_bytes(const struct aw_store *store)
+{
+    struct stat st;
+    if (!store->path || stat(store->path, &st) != 0)
+        return 0;
+    if (S_ISDIR(st.st_mode))
+        return dir_bytes(store->path);
+    return S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+}
+
+/* What a plugin's code means to the caller of the library. */
+static int code_of(int32_t code)
+{
+    switch (code) {
+    case AW_E_NOMEM:
+        return AW_ERR_NOMEM;
+    case AW_E_CONFIG:
+        return AW_ERR_CONFIG;
+    case AW_E_NOTFOUND:
+        return AW_ERR_NOTFOUND;
+    case AW_E_REJECTED:
+    case AW_E_UNSUPPORTED:
+        return AW_ERR_USAGE;
+    default:
+        return AW_ERR_IO;
+    }
+}
+
+static int plugin_problem(struct aw_store *store, int32_t code, const char *what)
+{
+    char text[512];
+    host_last_error(store->host, text, sizeof text);
+    return diag_problem(code_of(code), store->name, "%s: %s", what,
+                        text[0] ? text : "the plugin gave no reason (its error code speaks of a failed store)");
+}
+
+void aw_store_close(struct aw_store *store)
+{
+    if (!store)
+        return;
+    if (store->sink)
+        store->sink_class->destroy(store->sink);
+    schema_config_destroy(store->config);
+    host_destroy(store->host);
+    free(store->name);
+    free(store->path);
+    free(store);
+}
+
+/* The extension, clamp-copied, or a problem. *ret_none: quietly say that there is none. */
+static int fetch_query(struct aw_store *store, bool *ret_none)
+{
+    const struct aw_sink_class *class = store->sink_class;
+    const struct aw_sink_query *q = class->extension ? class->extension(store->sink, AW_EXT_SINK_QUERY) : NULL;
+    *ret_none = !q;
+    if (!q)
+        return diag_problem(AW_ERR_USAGE, store->name,
+                            "plugin %s cannot be read back: it has no extension %s; name another store", class->name,
+                            AW_EXT_SINK_QUERY);
+    memcpy(&store->query, q, q->struct_size < sizeof store->query ? q->struct_size : sizeof store->query);
+    if (!store->query.open || !store->query.next || !store->query.close)
+        return diag_problem(AW_ERR_CONFIG, store->name, "plugin %s: extension %s lacks open, next or close",
+                            class->name, AW_EXT_SINK_QUERY);
+    return AW_SUCCESS;
+}
+
+static int store_new(const char *name, const struct aw_sink_class *class, struct aw_store **ret)
+{
+    struct aw_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return diag_problem(AW_ERR_NOMEM, name, "out of memory");
+    static const struct diag_out quiet = {NULL, NULL};
+    store->sink_class = class;
+    store->name = strdup(name);
+    if (!store->name || host_create(name, &quiet, &store->host) != 0) {
+        aw_store_close(store);
+        return diag_problem(AW_ERR_NOMEM, name, "out of memory");
+    }
+    *ret = store;
+    return AW_SUCCESS;
+}
+
+/* create() with the settings in store->config, then the extension. Frees the store on failure. */
+static int store_create(struct aw_store *store, bool *ret_none, struct aw_store **ret)
+{
+    const struct aw_host *table = host_table(store->host);
+    struct aw_str path;
+    int r = AW_SUCCESS;
+    *ret_none = false;
+    if (table->config_str(store->config, "path", &path) == AW_OK) {
+        store->path = strndup(path.ptr, path.len);
+        if (!store->path)
+            r = diag_problem(AW_ERR_NOMEM, store->name, "out of memory");
+    }
+    if (r == AW_SUCCESS) {
+        int32_t code = store->sink_class->create(table, store->config, &store->sink);
+        if (code != AW_OK) {
+            store->sink = NULL;
+            r = plugin_problem(store, code, "the plugin refuses these settings");
+        }
+    }
+    if (r == AW_SUCCESS)
+        r = fetch_query(store, ret_none);
+    if (r != AW_SUCCESS) {
+        aw_store_close(store);
+        return r;
+    }
+    *ret = store;
+    return AW_SUCCESS;
+}
+
+static int find_class(const struct plugin_spec *spec, const struct aw_sink_class **ret)
+{
+    const struct plugin *plugin;
+    int r = plugin_load(spec, &plugin);
+    if (r != 0)
+        return r;
+    *ret = plugin_sink(plugin, spec->name);
+    if (!*ret)
+        return diag_problem(AW_ERR_CONFIG, spec->where ? spec->where : "", "%s has no sink named \"%s\"", plugin->path,
+                            spec->name ? spec->name : "");
+    return AW_SUCCESS;
+}
+
+static int open_configured(const struct settings_sink *sink, const char *base_dir, bool *ret_none, struct aw_store **ret)
+{
+    const struct aw_sink_class *class;
+    struct aw_store *store;
+    struct plugin_spec spec = sink->spec;
+    *ret_none = false;
+    if (!spec.name && !spec.path)
+        spec.name = sink->plugin;
+    int r = find_class(&spec, &class);
+    if (r == AW_SUCCESS)
+        r = store_new(sink->name, class, &store);
+    if (r != AW_SUCCESS)
+        return r;
+    r = schema_config_create(class->options, sink->group, settings_sink_core_keys, base_dir, sink->where,
+                             &store->config);
+    if (r != 0) {
+        aw_store_close(store);
+        return r;
+    }
+    return store_create(store, ret_none, ret);
+}
+
+/* An ad-hoc store: the class's defaults, and "path". */
+static int open_adhoc(const char *plugin, const char *path, struct aw_store **ret)
+{
+    const struct aw_sink_class *class;
+    struct aw_store *store;
+    struct plugin_spec spec = {.name = plugin, .where = path};
+    AW_AUTOFREE char *pair = NULL;
+    char cwd[PATH_MAX];
+    bool none;
+    int r = find_class(&spec, &class);
+    if (r == AW_SUCCESS)
+        r = store_new(path, class, &store);
+    if (r != AW_SUCCESS)
+        return r;
+    if (path[0] != '/' && !getcwd(cwd, sizeof cwd))
+        r = diag_problem(AW_ERR_IO, path, "the current directory has no name: %s; give an absolute path",
+                         strerror(errno));
+    else if (asprintf(&pair, "path=%s%s%s", path[0] == '/' ? "" : cwd, path[0] == '/' ? "" : "/", path) < 0) {
+        pair = NULL;
+        r = diag_problem(AW_ERR_NOMEM, path, "out of memory");
+    }
+    if (r == AW_SUCCESS) {
+        const char *pairs[] = {pair};
+        r = schema_config_from_pairs(class->options, pairs, 1, path, &store->config);
+    }
+    if (r != AW_SUCCESS) {
+        aw_store_close(store);
+        return r;
+    }
+    return store_create(store, &none, ret);
+}
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t a = strlen(s), b = strlen(suffix);
+    return a >= b && memcmp(s + a - b, suffix, b) == 0;
+}
+
+/* The plugin for a path, by what stands at its beginning, else by its name. */
+static int sniff(const char *path, const char **ret)
+{
+    AW_AUTOCLOSE int fd = -1;
+    struct stat st;
+    char head[16] = {0};
+    ssize_t n = 0;
+    int r = fs_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+    if (r == 0 && fstat(fd, &st) != 0)
+        r = -errno;
+    if (r == 0 && S_ISREG(st.st_mode)) {
+        n = fs_pread_full(fd, head, sizeof head, 0);
+        r = n < 0 ? (int)n : 0;
+    }
+    if (r != 0)
+        return diag_problem(r == -ENOENT ? AW_ERR_NOTFOUND : AW_ERR_IO, path, "cannot be read: %s", strerror(-r));
+    if (n == sizeof head && memcmp(head, "SQLite format 3", sizeof head) == 0)
+        *ret = "sqlite";
+    else if (n == 0 && (has_suffix(path, ".db") || has_suffix(path, ".sqlite") || has_suffix(path, ".sqlite3")))
+        *ret = "sqlite";
+    else if (S_ISDIR(st.st_mode) || n == 0 || head[0] == '{' || (n >= 4 && memcmp(head, "\x28\xb5\x2f\xfd", 4) == 0) ||
+             has_suffix(path, ".jsonl") || has_suffix(path, ".json") || has_suffix(path, ".zst") ||
+             has_suffix(path, ".log"))
+        *ret = "file";
+    else
+        return diag_problem(AW_ERR_USAGE, path,
+                            "is neither JSON lines nor an SQLite database; say which plugin reads it: PLUGIN:%s", path);
+    return AW_SUCCESS;
+}
+
+static int open_path(const char *path, struct aw_store **ret)
+{
+    const char *plugin;
+    int r = sniff(path, &plugin);
+    return r == AW_SUCCESS ? open_adhoc(plugin, path, ret) : r;
+}
+
+/* "plugin:path": the length of the plugin's name, or 0. */
+static size_t plugin_prefix(const char *store)
+{
+    size_t n = strspn(store, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+    return n > 0 && n <= 32 && store[n] == ':' && store[n + 1] ? n : 0;
+}
+
+static int unknown_sink(const struct settings *settings, const char *name)
+{
+    char known[400] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < settings->sink_count; i++) {
+        int n = snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", settings->sinks[i].name);
+        if (n < 0 || (size_t)n >= sizeof known - used)
+            break;
+        used += (size_t)n;
+    }
+    return diag_problem(AW_ERR_NOTFOUND, name, "is neither a file nor a sink of %s (it has: %s)",
+                        settings->source ? settings->source : "the configuration", known[0] ? known : "none");
+}
+
+/* By sink name, or the first that can be read (name NULL). */
+static int open_from_settings(const struct settings *settings, const char *name, struct aw_store **ret)
+{
+    bool none = false;
+    for (size_t i = 0; i < settings->sink_count; i++) {
+        const struct settings_sink *sink = &settings->sinks[i];
+        if (name ? strcmp(sink->name, name) != 0 : !sink->enabled)
+            continue;
+        int r = open_configured(sink, settings->base_dir, &none, ret);
+        if (r == AW_SUCCESS)
+            diag_reset(); /* sinks that were passed over are no problem */
+        if (r == AW_SUCCESS || name || !none)
+            return r;
+    }
+    if (name)
+        return unknown_sink(settings, name);
+    return diag_problem(AW_ERR_NOTFOUND, settings->source ? settings->source : "",
+                        "has no sink that can be read back; name a store");
+}
+
+int aw_store_open(const struct aw_store_options *options, struct aw_store **ret_store)
+{
+    diag_reset();
+    if (!options || !ret_store || !AW_HAS(struct aw_store_options, options, store))
+        return diag_problem(AW_ERR_USAGE, "", "aw_store_open: options or ret_store is missing");
+    const char *store = options->store;
+    *ret_store = NULL;
+    if (store) {
+        size_t prefix = plugin_prefix(store);
+        if (prefix) {
+            char plugin[33] = "";
+            memcpy(plugin, store, prefix);
+            return open_adhoc(plugin, store + prefix + 1, ret_store);
+        }
+        struct stat st;
+        bool exists = stat(store, &st) == 0;
+        /* A name with a slash is a path. Without a configuration asked for, a file that is there is meant. */
+        if (strchr(store, '/') || (exists && !options->config_path))
+            return open_path(store, ret_store);
+    }
+    struct settings *settings;
+    int r = settings_load(options->config_path, NULL, &settings);
+    if (r != 0)
+        return r;
+    struct stat st;
+    bool is_sink = !store;
+    for (size_t i = 0; store && i < settings->sink_count; i++)
+        is_sink = is_sink || strcmp(settings->sinks[i].name, store) == 0;
+    r = !is_sink && stat(store, &st) == 0 ? open_path(store, ret_store) : open_from_settings(settings, store, ret_store);
+    settings_destroy(settings);
+    return r;
+}
+
+/* ---- reads ---- */
+void store_query_init(struct aw_query *query)
+{
+    *query = (struct aw_query){.struct_size = sizeof *query, .since_ns = INT64_MIN, .until_ns = INT64_MAX};
+}
+
+int store_read_open(struct aw_store *store, const struct aw_query *query, int *ret_unsupported, struct store_read **ret)
+{
+    struct store_read *read = calloc(1, sizeof *read);
+    if (!read)
+        return diag_problem(AW_ERR_NOMEM, store->name, "out of memory");
+    read->store = store;
+    host_clear_error(store->host);
+    int32_t code = store->query.open(store->sink, query, &read->read);
+    if (ret_unsupported)
+        *ret_unsupported = code == AW_E_UNSUPPORTED;
+    if (code == AW_OK) {
+        *ret = read;
+        return AW_SUCCESS;
+    }
+    free(read);
+    if (code == AW_E_UNSUPPORTED && ret_unsupported)
+        return AW_ERR_USAGE;
+    return plugin_problem(store, code, "cannot be read");
+}
+
+int store_read_next(struct store_read *read, const struct aw_row **ret_rows, size_t *ret_count)
+{
+    struct aw_store *store = read->store;
+    size_t count = 0;
+    *ret_count = 0;
+    *ret_rows = read->rows;
+    for (size_t i = 0; i < STORE_BATCH; i++)
+        read->rows[i] = (struct aw_row){.struct_size = sizeof read->rows[i]};
+    host_clear_error(store->host);
+    int32_t code = store->query.next(read->read, read->rows, STORE_BATCH, &count);
+    if (code == AW_E_NOTFOUND)
+        return AW_SUCCESS; /* another way to say: the end for now */
+    if (code != AW_OK)
+        return plugin_problem(store, code, "reading failed");
+    if (count > STORE_BATCH)
+        return diag_problem(AW_ERR_IO, store->name, "plugin %s gave %zu rows where %d were asked for",
+                            store->sink_class->name, count, STORE_BATCH);
+    *ret_count = count;
+    return AW_SUCCESS;
+}
+
+void store_read_close(struct store_read *read)
+{
+    if (!read)
+        return;
+    read->store->query.close(read->read);
+    free(read);
+}
