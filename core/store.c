@@ -168,16 +168,15 @@ static int store_create(struct aw_store *store, bool *ret_none, struct aw_store 
     return AW_SUCCESS;
 }
 
-static int find_class(const struct plugin_spec *spec, const struct aw_sink_class **ret)
+static int find_class(const struct plugin_spec *spec, const char *name, const struct aw_sink_class **ret)
 {
     const struct plugin *plugin;
     int r = plugin_load(spec, &plugin);
     if (r != 0)
         return r;
-    *ret = plugin_sink(plugin, spec->name);
+    *ret = plugin_sink(plugin, name);
     if (!*ret)
-        return diag_problem(AW_ERR_CONFIG, spec->where ? spec->where : "", "%s has no sink named \"%s\"", plugin->path,
-                            spec->name ? spec->name : "");
+        return diag_problem(AW_ERR_CONFIG, spec->where, "%s has no sink named \"%s\"", plugin->path, name);
     return AW_SUCCESS;
 }
 
@@ -185,17 +184,15 @@ static int open_configured(const struct settings_sink *sink, const char *base_di
 {
     const struct aw_sink_class *class;
     struct aw_store *store;
-    struct plugin_spec spec = sink->spec;
+    char path[128];
     *ret_none = false;
-    if (!spec.name && !spec.path)
-        spec.name = sink->plugin;
-    int r = find_class(&spec, &class);
+    int r = find_class(&sink->spec, sink->plugin, &class);
     if (r == AW_SUCCESS)
         r = store_new(sink->name, class, &store);
     if (r != AW_SUCCESS)
         return r;
-    r = schema_config_create(class->options, sink->group, settings_sink_core_keys, base_dir, sink->where,
-                             &store->config);
+    (void)snprintf(path, sizeof path, "sinks.%s", sink->name);
+    r = schema_config_create(class->options, sink->group, settings_sink_core_keys, base_dir, path, &store->config);
     if (r != 0) {
         aw_store_close(store);
         return r;
@@ -212,7 +209,7 @@ static int open_adhoc(const char *plugin, const char *path, struct aw_store **re
     AW_AUTOFREE char *pair = NULL;
     char cwd[PATH_MAX];
     bool none;
-    int r = find_class(&spec, &class);
+    int r = find_class(&spec, plugin, &class);
     if (r == AW_SUCCESS)
         r = store_new(path, class, &store);
     if (r != AW_SUCCESS)

@@ -1,0 +1,139 @@
+/* table.c - every subcommand and every option: parsing, --help, completion and the test of the man page follow it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "cli.h"
+
+const struct cli_option cli_common[] = {
+    {'c', "config", "FILE", "@file", "configuration; default: $AUDITWELL_CONFIG, then the places of audit.conf(5)"},
+    {OPT_JSON, "json", NULL, NULL, "results as JSON on standard output"},
+    {'h', "help", NULL, NULL, "this text"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+const struct cli_option cli_global[] = {
+    {'c', "config", "FILE", "@file", "configuration for the subcommand"},
+    {'h', "help", NULL, NULL, "list of subcommands"},
+    {'V', "version", NULL, NULL, "version of the command and of the plugin ABI"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+#define OUTCOMES "SUCCESS FAILURE DENIED ERROR"
+
+static const struct cli_option init_options[] = {
+    {'d', "dir", "DIR", "@dir", "everything in this one directory: configuration, journal and stores"},
+    {OPT_FORCE, "force", NULL, NULL, "replace a configuration that is there"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option log_options[] = {
+    {'a', "action", "NAME", NULL, "log one event with this action"},
+    {'o', "outcome", "WORD", OUTCOMES, "its outcome: SUCCESS (default), FAILURE, DENIED or ERROR"},
+    {OPT_ACTOR, "actor", "TYPE:ID", NULL, "who did it"},
+    {OPT_TARGET, "target", "TYPE[:ID]", NULL, "to what"},
+    {OPT_TENANT, "tenant", "ID", NULL, "context.tenantId"},
+    {OPT_SET, "set", "PATH=TEXT", NULL, "set any field to a string; may be repeated"},
+    {OPT_SET_JSON, "set-json", "PATH=JSON", NULL, "set any field to a JSON value; may be repeated"},
+    {'r', "receipts", NULL, NULL, "print event id, seq and hash of each event taken"},
+    {OPT_STRICT, "strict", NULL, NULL, "stop at the first bad line"},
+    {OPT_TIMEOUT, "timeout", "TIME", NULL, "how long to wait for delivery at the end, default 60s"},
+    {OPT_NO_FLUSH, "no-flush", NULL, NULL, "do not wait for delivery: leave the events in the journal"},
+    {'q', "quiet", NULL, NULL, "no progress and no closing line"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option check_options[] = {
+    {'q', "quiet", NULL, NULL, "problems only"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option verify_options[] = {
+    {'t', "threads", "N", NULL, "threads to use; default: as many as processors"},
+    {OPT_COMPLETE, "complete", NULL, NULL, "every chain must begin with its first event"},
+    {OPT_PARTIAL, "partial", NULL, NULL, "the trail is an excerpt: missing sequence numbers are no finding"},
+    {OPT_EXPECT, "expect", "SCOPE=HASH", NULL, "this event must be there: a head known from elsewhere; may be repeated"},
+    {OPT_EXPECT_FILE, "expect-file", "FILE", "@file", "such lines from a file, as --heads writes them"},
+    {OPT_HEADS, "heads", "FILE", "@file", "write the newest hash of every scope to this file"},
+    {OPT_MAX_FINDINGS, "max-findings", "N", NULL, "findings to print for each store, default 1000; all are counted"},
+    {'q', "quiet", NULL, NULL, "the verdict only"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option query_options[] = {
+    {'s', "store", "STORE", "@store", "sink of the configuration, PLUGIN:PATH, or a path"},
+    {OPT_SINCE, "since", "TIME", NULL, "from this time on: RFC 3339, a date, or back from now (2h)"},
+    {OPT_UNTIL, "until", "TIME", NULL, "before this time"},
+    {'a', "action", "GLOB", NULL, "action, with * and ?"},
+    {OPT_ACTOR, "actor", "ID", NULL, "id of the actor"},
+    {OPT_TARGET, "target", "ID", NULL, "id of the target"},
+    {OPT_TENANT, "tenant", "ID", NULL, "id of the tenant"},
+    {'o', "outcome", "WORD", OUTCOMES, "outcome"},
+    {'t', "text", "TEXT", NULL, "text that occurs in the stored JSON"},
+    {'n', "limit", "N", NULL, "at most so many events; query: all, tail: 10"},
+    {OPT_AFTER, "after", "CURSOR", NULL, "go on behind this event"},
+    {'R', "reverse", NULL, NULL, "newest first"},
+    {'f', "follow", NULL, NULL, "wait for more, until interrupted"},
+    {OPT_CSV, "csv", NULL, NULL, "CSV (RFC 4180), safe to open in a spreadsheet"},
+    {OPT_COLUMNS, "columns", "LIST", NULL, "columns of table and CSV: names or field paths, separated by commas"},
+    {OPT_JSON_CURSOR, "json-cursor", NULL, NULL, "end standard output with a line {\"nextCursor\":…}"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option help_options[] = {
+    {OPT_COMPLETION, "completion", "SHELL", "bash", "print the completion script of this shell"},
+    {OPT_TABLE, "table", NULL, NULL, "print every subcommand and option, one a line"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option no_options[] = {{0, NULL, NULL, NULL, NULL}};
+
+const struct cli_command cli_commands[] = {
+    {"init", "[DIR]", "write a configuration that works",
+     "Writes a commented audit.conf, readable only for you, and makes its directories. Without DIR or -c the\n"
+     "configuration goes to $XDG_CONFIG_HOME/auditwell and the trail to $XDG_STATE_HOME/auditwell.",
+     "auditwell init\nauditwell init --dir ./trail\n", "@dir", init_options, cmd_init},
+    {"log", "[FILE…|-]", "take events into the trail",
+     "One event from the options, or JSON events, one a line, from files or standard input. Bad lines are reported\n"
+     "and left out; the others go through.",
+     "auditwell log --action user.login --actor user:alice --tenant acme --set context.requestId=r1\n"
+     "auditwell log events.jsonl\nauditwell log < events.jsonl\n",
+     "@file", log_options, cmd_log},
+    {"check", "", "check configuration and plugins",
+     "Reads the configuration, loads its plugins and creates every sink, but starts none and touches no store.",
+     "auditwell check\n", NULL, check_options, cmd_check},
+    {"verify", "[STORE…]", "verify the hash chains of a trail",
+     "STORE is a sink of the configuration, PLUGIN:PATH, or a path. Default: the first sink that can be read.",
+     "auditwell verify\nauditwell verify audit.jsonl audit.db\nauditwell verify --heads heads.txt audit.jsonl\n"
+     "auditwell verify --expect-file heads.txt audit.jsonl\n",
+     "@store", verify_options, cmd_verify},
+    {"query", "[STORE]", "print events of a trail",
+     "Columns: time, outcome, action, actor, target, tenant, id, seq, hash, location, cursor, or any field path.",
+     "auditwell query --since 2h --action 'user.*' --outcome SUCCESS\nauditwell query --tenant acme --csv > acme.csv\n"
+     "auditwell query --json --limit 100 audit.jsonl\n"
+     "auditwell query --columns time,action,metadata.http.status audit.db\n",
+     "@store", query_options, cmd_query},
+    {"tail", "[STORE]", "print the newest events of a trail",
+     "Like query, but the last events, oldest of them first.", "auditwell tail\nauditwell tail -n 20 audit.jsonl\n",
+     "@store", query_options, cmd_tail},
+    {"stats", "", "show the journal's and the sinks' state",
+     "Opens the journal without delivering. Only one process can: when another has it, its pid is told.",
+     "auditwell stats\nauditwell stats --json\n", NULL, no_options, cmd_stats},
+    {"plugins", "list | describe NAME|FILE", "list and describe plugins", NULL,
+     "auditwell plugins list\nauditwell plugins describe file\n", "list describe", no_options, cmd_plugins},
+    {"version", "", "print the version", NULL, "auditwell version\n", NULL, no_options, cmd_version},
+    {"help", "[SUBCOMMAND]", "print help", NULL, "auditwell help log\nauditwell help --completion bash\n", "@command",
+     help_options, cmd_help},
+    {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct cli_command *cli_find_command(const char *name)
+{
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}
