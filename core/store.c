@@ -41,7 +41,8 @@ const char *store_plugin(const struct aw_store *store)
     return store->sink_class->name;
 }
 
-static uint64_t dir_bytes(const char *path)
+/* Regular files of a directory whose names begin with stem (len bytes of it) and '-'; len 0: all. */
+static uint64_t dir_bytes(const char *path, const char *stem, size_t len)
 {
     uint64_t total = 0;
     DIR *dir = opendir(path);
@@ -50,21 +51,31 @@ static uint64_t dir_bytes(const char *path)
     struct dirent *entry;
     while ((entry = readdir(dir))) {
         struct stat st;
-        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+        const char *name = entry->d_name;
+        if ((len == 0 || (strncmp(name, stem, len) == 0 && name[len] == '-')) &&
+            fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
             total += (uint64_t)st.st_size;
     }
     (void)closedir(dir); /* nothing was written */
     return total;
 }
 
+/* A trail is its file and the archives beside it: audit.jsonl, audit-….jsonl. */
 uint64_t store_bytes(const struct aw_store *store)
 {
     struct stat st;
+    char dir[PATH_MAX];
     if (!store->path || stat(store->path, &st) != 0)
         return 0;
     if (S_ISDIR(st.st_mode))
-        return dir_bytes(store->path);
-    return S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+        return dir_bytes(store->path, "", 0);
+    const char *slash = strrchr(store->path, '/');
+    bool lines = strcmp(store_plugin(store), "file") == 0;
+    if (!S_ISREG(st.st_mode) || !lines || !slash || (size_t)(slash - store->path) >= sizeof dir - 1)
+        return S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    memcpy(dir, store->path, (size_t)(slash - store->path) + 1);
+    dir[slash - store->path + 1] = '\0';
+    return (uint64_t)st.st_size + dir_bytes(dir, slash + 1, strcspn(slash + 1, "."));
 }
 
 /* What a plugin's code means to the caller of the library. */
@@ -214,10 +225,13 @@ static int open_adhoc(const char *plugin, const char *path, struct aw_store **re
         r = store_new(path, class, &store);
     if (r != AW_SUCCESS)
         return r;
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/') /* a directory */
+        len--;
     if (path[0] != '/' && !getcwd(cwd, sizeof cwd))
         r = diag_problem(AW_ERR_IO, path, "the current directory has no name: %s; give an absolute path",
                          strerror(errno));
-    else if (asprintf(&pair, "path=%s%s%s", path[0] == '/' ? "" : cwd, path[0] == '/' ? "" : "/", path) < 0) {
+    else if (asprintf(&pair, "path=%s%s%.*s", path[0] == '/' ? "" : cwd, path[0] == '/' ? "" : "/", (int)len, path) < 0) {
         pair = NULL;
         r = diag_problem(AW_ERR_NOMEM, path, "out of memory");
     }
@@ -372,6 +386,8 @@ int store_read_open(struct aw_store *store, const struct aw_query *query, int *r
     free(read);
     if (code == AW_E_UNSUPPORTED && ret_unsupported)
         return AW_ERR_USAGE;
+    if (query->after.len && (code == AW_E_CONFIG || code == AW_E_NOTFOUND))
+        code = AW_E_REJECTED; /* it is the cursor that is wrong */
     return plugin_problem(store, code, "cannot be read");
 }
 

@@ -155,6 +155,8 @@ int out_failure(const char *what, int code);
 void out_diag(void *arg, int severity, const char *instance, const char *line);
 /* Has writing to stdout failed already? Then there is no use in going on. */
 bool out_failed(void);
+/* Set by those who write for ever: a reader that goes away is then a good end. */
+extern bool out_reader_may_leave;
 /* Flushes stdout. code, or EXIT_UNREADABLE when not everything could be written. */
 int out_finish(int code);
 /* Set by SIGINT, SIGTERM and SIGHUP after out_catch_signals(): the signal's number. */

@@ -509,10 +509,8 @@ static int run(struct job *job, const struct aw_builder *builder)
     const struct cli_args *args = job->args;
     struct aw_open_options options = {.struct_size = sizeof options, .config_path = args->config, .diag = out_diag};
     int r = aw_open(&options, &job->logger);
-    if (r != AW_SUCCESS) {
-        int code = out_failure("open", r);
-        return code == EXIT_USAGE ? EXIT_USAGE : EXIT_UNREADABLE;
-    }
+    if (r != AW_SUCCESS)
+        return out_failure("open", r);
     (void)out_problems("auditwell: "); /* warnings */
     out_catch_signals();
     progress_start(&job->progress, "events", builder ? 0 : total_size(args), job->quiet);

@@ -18,6 +18,7 @@
 
 static bool stdout_terminal, stderr_terminal, stdout_color, utf8;
 static int write_errno;
+bool out_reader_may_leave;
 volatile int out_signal;
 
 /* A descriptor that is closed at start would be given to the next file opened, and our output written into it. It is
@@ -145,14 +146,7 @@ int out_failure(const char *what, int code)
 {
     if (out_problems("auditwell: ") == 0)
         out_error("%s: %s", what, aw_error_name(code));
-    switch (code) {
-    case AW_ERR_USAGE:
-        return EXIT_USAGE;
-    case AW_ERR_CONFIG:
-        return EXIT_FINDINGS;
-    default:
-        return EXIT_UNREADABLE;
-    }
+    return code == AW_ERR_USAGE ? EXIT_USAGE : EXIT_UNREADABLE;
 }
 
 void out_diag(void *arg, int severity, const char *instance, const char *line)
@@ -168,7 +162,7 @@ int out_finish(int code)
     errno = 0;
     if (fflush(stdout) != 0 && write_errno == 0)
         write_errno = errno;
-    if (!out_failed())
+    if (!out_failed() || (write_errno == EPIPE && out_reader_may_leave))
         return code;
     if (write_errno != EPIPE) /* a reader that has seen enough needs no message */
         out_error("standard output: cannot write: %s", strerror(write_errno));

@@ -12,7 +12,5 @@ int cli_store_open(const struct cli_args *args, const char *name, struct aw_stor
     int r = aw_store_open(&options, ret);
     if (r == AW_SUCCESS)
         return 0;
-    /* A store that cannot be opened was not read: never "findings". */
-    int code = out_failure(name ? name : "store", r);
-    return code == EXIT_USAGE ? EXIT_USAGE : EXIT_UNREADABLE;
+    return out_failure(name ? name : "store", r);
 }

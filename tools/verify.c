@@ -263,7 +263,7 @@ static int verify_store(struct job *job, const char *name, bool first)
         r = verify_opened(job, store, &report);
     int code = report.verdict ? EXIT_FINDINGS : EXIT_GOOD;
     if (r != AW_SUCCESS) {
-        code = out_failure(job->store, r) == EXIT_USAGE ? EXIT_USAGE : EXIT_UNREADABLE;
+        code = out_failure(job->store, r);
         if (job->json)
             store_json_end(job, &report, first_problem(r));
     } else if (job->json) {
