@@ -119,7 +119,7 @@ void text_printf(struct text *t, const char *fmt, ...) AW_PRINTF(2, 3);
  * escapes, so that nothing in an event can drive a terminal. ascii: everything beyond ASCII is escaped too. Returns the
  * columns that were added. max_width 0 = no bound; else the text is cut with an ellipsis. */
 size_t text_safe(struct text *t, const char *s, size_t len, bool ascii, size_t max_width);
-/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. */
+/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, what text_safe() would show as an escape is \u. */
 void text_json(struct text *t, const char *s, size_t len);
 /* JSON text as it is, but what could drive a terminal as \u escapes (same meaning). */
 void text_json_safe(struct text *t, const char *s, size_t len);

@@ -161,6 +161,14 @@ size_t text_safe(struct text *t, const char *s, size_t len, bool ascii, size_t m
     return width;
 }
 
+static void json_escape(struct text *t, uint32_t c)
+{
+    if (c >= 0x10000)
+        text_printf(t, "\\u%04x\\u%04x", 0xd7c0u + (c >> 10), 0xdc00u + (c & 0x3ffu));
+    else
+        text_printf(t, "\\u%04x", c);
+}
+
 void text_json(struct text *t, const char *s, size_t len)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -172,8 +180,8 @@ void text_json(struct text *t, const char *s, size_t len)
             text_puts(t, "\xef\xbf\xbd");
         else if (c == '"' || c == '\\')
             text_printf(t, "\\%c", (int)c);
-        else if (c < 0x20 || (c >= 0x7f && c < 0xa0))
-            text_printf(t, "\\u%04x", c);
+        else if (is_hostile(c))
+            json_escape(t, c);
         else
             text_add(t, s + i, n);
         i += n ? n : 1;
@@ -189,10 +197,8 @@ void text_json_safe(struct text *t, const char *s, size_t len)
         size_t n = decode(p + i, len - i, &c);
         if (n == 0)
             text_printf(t, "\\x%02x", p[i]); /* no JSON any more; but it was none before */
-        else if (is_hostile(c) && c >= 0x10000)
-            text_printf(t, "\\u%04x\\u%04x", 0xd7c0u + (c >> 10), 0xdc00u + (c & 0x3ffu));
         else if (is_hostile(c))
-            text_printf(t, "\\u%04x", c);
+            json_escape(t, c);
         else
             text_add(t, s + i, n);
         i += n ? n : 1;

@@ -1,0 +1,9 @@
+# Tests of the auditwell command. SPDX-License-Identifier: Apache-2.0
+cli_tests = tests/integration/cli/usage.sh tests/integration/cli/log.sh tests/integration/cli/verify.sh \
+	tests/integration/cli/query.sh tests/integration/cli/others.sh tests/integration/cli/examples.sh \
+	tests/integration/cli/tty.sh
+TESTS += $(cli_tests) tests/integration/cli/test_text.t
+EXTRA_DIST += $(cli_tests) tests/integration/cli/lib.sh
+check_PROGRAMS += tests/integration/cli/test_text.t
+tests_integration_cli_test_text_t_SOURCES = tests/integration/cli/test_text.c tools/text.c tools/cli.h
+tests_integration_cli_test_text_t_CPPFLAGS = -I$(top_srcdir)/include
