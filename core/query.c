@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A store may apply as much of a filter as it likes: every row is checked again here. A store that cannot read backwards
- * is read forwards, and the last rows are kept.
+ * A store may apply as much of a filter as it likes: every row is checked again here. A store that cannot read
+ * backwards is read forwards, and the last rows are kept.
  */
 #include "config.h"
 
@@ -34,7 +34,7 @@ struct aw_query_handle {
     struct store_read *read;
     struct aw_query query;
     char *action, *actor, *target, *tenant, *outcome, *text, *after; /* copies; NULL = any */
-    bool by_field; /* some filter needs the event's fields */
+    bool by_field;                                                   /* some filter needs the event's fields */
     uint64_t limit, given;
     const struct aw_row *rows;
     size_t count, next;
@@ -94,9 +94,9 @@ static int copy_filter(struct aw_query_handle *q, const struct aw_filter *f)
         char **copy;
         struct aw_str *str;
     } texts[] = {
-        {f->action, &q->action, &q->query.action},     {f->actor, &q->actor, &q->query.actor_id},
-        {f->target, &q->target, &q->query.target_id},  {f->tenant, &q->tenant, &q->query.tenant_id},
-        {f->outcome, &q->outcome, &q->query.outcome},  {f->text, &q->text, &q->query.text},
+        {f->action, &q->action, &q->query.action},    {f->actor, &q->actor, &q->query.actor_id},
+        {f->target, &q->target, &q->query.target_id}, {f->tenant, &q->tenant, &q->query.tenant_id},
+        {f->outcome, &q->outcome, &q->query.outcome}, {f->text, &q->text, &q->query.text},
         {f->after, &q->after, &q->query.after},
     };
     for (size_t i = 0; i < AW_ARRAY_LEN(texts) && r == AW_SUCCESS; i++)
@@ -254,10 +254,11 @@ static int keep_row(struct aw_query_handle *q, const struct aw_row *row)
         q->kept_count--;
     }
     if (q->kept_bytes + row->json.len > KEEP_BYTES)
-        return diag_problem(AW_ERR_USAGE, store_name(q->store),
-                            "this store cannot be read backwards and the events asked for exceed %u MiB; give a smaller "
-                            "limit",
-                            KEEP_BYTES >> 20);
+        return diag_problem(
+            AW_ERR_USAGE, store_name(q->store),
+            "this store cannot be read backwards and the events asked for exceed %u MiB; give a smaller "
+            "limit",
+            KEEP_BYTES >> 20);
     slot->json = malloc(size);
     if (!slot->json)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");

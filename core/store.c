@@ -191,7 +191,8 @@ static int find_class(const struct plugin_spec *spec, const char *name, const st
     return AW_SUCCESS;
 }
 
-static int open_configured(const struct settings_sink *sink, const char *base_dir, bool *ret_none, struct aw_store **ret)
+static int open_configured(const struct settings_sink *sink, const char *base_dir, bool *ret_none,
+                           struct aw_store **ret)
 {
     const struct aw_sink_class *class;
     struct aw_store *store;
@@ -231,7 +232,8 @@ static int open_adhoc(const char *plugin, const char *path, struct aw_store **re
     if (path[0] != '/' && !getcwd(cwd, sizeof cwd))
         r = diag_problem(AW_ERR_IO, path, "the current directory has no name: %s; give an absolute path",
                          strerror(errno));
-    else if (asprintf(&pair, "path=%s%s%.*s", path[0] == '/' ? "" : cwd, path[0] == '/' ? "" : "/", (int)len, path) < 0) {
+    else if (asprintf(&pair, "path=%s%s%.*s", path[0] == '/' ? "" : cwd, path[0] == '/' ? "" : "/", (int)len, path) <
+             0) {
         pair = NULL;
         r = diag_problem(AW_ERR_NOMEM, path, "out of memory");
     }
@@ -358,7 +360,8 @@ int aw_store_open(const struct aw_store_options *options, struct aw_store **ret_
     bool is_sink = !store;
     for (size_t i = 0; store && i < settings->sink_count; i++)
         is_sink = is_sink || strcmp(settings->sinks[i].name, store) == 0;
-    r = !is_sink && stat(store, &st) == 0 ? open_path(store, ret_store) : open_from_settings(settings, store, ret_store);
+    r = !is_sink && stat(store, &st) == 0 ? open_path(store, ret_store)
+                                          : open_from_settings(settings, store, ret_store);
     settings_destroy(settings);
     return r;
 }

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A store is a created, never started instance of a sink class that has AW_EXT_SINK_QUERY. Several reads may be open on
- * one store at once, each used by one thread at a time. Functions return 0 or AW_ERR_* with the reason in diag, and never
- * call diag_reset(): the public entry point does that.
+ * one store at once, each used by one thread at a time. Functions return 0 or AW_ERR_* with the reason in diag, and
+ * never call diag_reset(): the public entry point does that.
  */
 #ifndef AW_STORE_H
 #define AW_STORE_H
@@ -28,12 +28,13 @@ void store_query_init(struct aw_query *query);
 /* One read. Rows come in batches of at most STORE_BATCH. */
 #define STORE_BATCH 256
 struct store_read;
-/* query is only read during the call. Set AW_QUERY_CHAIN_ORDER in query->flags to verify. *ret_unsupported (may be NULL) is set
- * to 1 when the store answered AW_E_UNSUPPORTED: the result is then AW_ERR_USAGE, with a problem unless ret_unsupported was
- * given. */
-int store_read_open(struct aw_store *store, const struct aw_query *query, int *ret_unsupported, struct store_read **ret);
-/* The next rows; they and what they point to are valid until the next call on this read. *ret_count 0: the end for now, a
- * later call sees what was added since. AW_ERR_IO: the store failed (what was returned before stays good). */
+/* query is only read during the call. Set AW_QUERY_CHAIN_ORDER in query->flags to verify. *ret_unsupported (may be
+ * NULL) is set to 1 when the store answered AW_E_UNSUPPORTED: the result is then AW_ERR_USAGE, with a problem unless
+ * ret_unsupported was given. */
+int store_read_open(struct aw_store *store, const struct aw_query *query, int *ret_unsupported,
+                    struct store_read **ret);
+/* The next rows; they and what they point to are valid until the next call on this read. *ret_count 0: the end for now,
+ * a later call sees what was added since. AW_ERR_IO: the store failed (what was returned before stays good). */
 int store_read_next(struct store_read *read, const struct aw_row **ret_rows, size_t *ret_count);
 void store_read_close(struct store_read *read); /* NULL is fine */
 

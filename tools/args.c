@@ -49,7 +49,8 @@ int cli_usage(const struct cli_args *args, const char *fmt, ...)
     (void)vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     (void)text_safe(&safe, line, strlen(line), false, 0);
-    text_printf(&t, "auditwell%s%s: %s\n", args->command ? " " : "", args->command ? args->command->name : "", safe.ptr);
+    text_printf(&t, "auditwell%s%s: %s\n", args->command ? " " : "", args->command ? args->command->name : "",
+                safe.ptr);
     fputs(t.ptr, stderr);
     text_free(&t);
     text_free(&safe);
@@ -171,5 +172,6 @@ int cli_duration(const struct cli_args *args, int id, const char *name, int *ret
                 return 0;
             }
     }
-    return cli_usage(args, "--%s: '%s' is not a duration; expected such as 500ms, 30s, 5m or 1h (at most 24d)", name, s);
+    return cli_usage(args, "--%s: '%s' is not a duration; expected such as 500ms, 30s, 5m or 1h (at most 24d)", name,
+                     s);
 }

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * The command stands on <audit/audit.h> and <audit/plugin.h> alone. It is one process with one job: running out of memory
- * ends it (exit 3) inside the helpers below, so their callers need no check.
+ * The command stands on <audit/audit.h> and <audit/plugin.h> alone. It is one process with one job: running out of
+ * memory ends it (exit 3) inside the helpers below, so their callers need no check.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -67,15 +67,15 @@ struct cli_command {
     const char *name;
     const char *usage; /* what follows the options, "[FILE…]" */
     const char *summary;
-    const char *about;    /* more lines for --help, or NULL */
-    const char *examples; /* lines; each a command that works */
-    const char *words;    /* what completion offers for the positional arguments, as above */
-    const struct cli_option *options; /* its own; the common ones come on top */
+    const char *about;                 /* more lines for --help, or NULL */
+    const char *examples;              /* lines; each a command that works */
+    const char *words;                 /* what completion offers for the positional arguments, as above */
+    const struct cli_option *options;  /* its own; the common ones come on top */
     int (*run)(struct cli_args *args); /* returns an exit code */
 };
-extern const struct cli_command cli_commands[]; /* ends with name == NULL */
-extern const struct cli_option cli_common[];    /* of every subcommand */
-extern const struct cli_option cli_global[];    /* before the subcommand */
+extern const struct cli_command cli_commands[];               /* ends with name == NULL */
+extern const struct cli_option cli_common[];                  /* of every subcommand */
+extern const struct cli_option cli_global[];                  /* before the subcommand */
 const struct cli_command *cli_find_command(const char *name); /* NULL: none */
 
 /* ---- arguments (args.c) ------------------------------------------------------------------------------------------ */
@@ -101,7 +101,8 @@ bool cli_has(const struct cli_args *args, int id);
 const char *cli_value(const struct cli_args *args, int id); /* the last one given, or NULL */
 /* 0, or EXIT_USAGE after saying why. Unset: *ret keeps its value. */
 int cli_number(const struct cli_args *args, int id, const char *name, uint64_t max, uint64_t *ret);
-int cli_duration(const struct cli_args *args, int id, const char *name, int *ret_ms); /* "250ms", "30s", "5m", "1h", "30" = s */
+int cli_duration(const struct cli_args *args, int id, const char *name,
+                 int *ret_ms); /* "250ms", "30s", "5m", "1h", "30" = s */
 /* Says what is wrong with the call; returns EXIT_USAGE. */
 int cli_usage(const struct cli_args *args, const char *fmt, ...) AW_PRINTF(2, 3);
 
@@ -115,11 +116,12 @@ void text_free(struct text *t);
 void text_add(struct text *t, const char *s, size_t len);
 void text_puts(struct text *t, const char *s);
 void text_printf(struct text *t, const char *fmt, ...) AW_PRINTF(2, 3);
-/* For people: control characters, invisible and direction-changing characters and bytes that are no UTF-8 become visible
- * escapes, so that nothing in an event can drive a terminal. ascii: everything beyond ASCII is escaped too. Returns the
- * columns that were added. max_width 0 = no bound; else the text is cut with an ellipsis. */
+/* For people: control characters, invisible and direction-changing characters and bytes that are no UTF-8 become
+ * visible escapes, so that nothing in an event can drive a terminal. ascii: everything beyond ASCII is escaped too.
+ * Returns the columns that were added. max_width 0 = no bound; else the text is cut with an ellipsis. */
 size_t text_safe(struct text *t, const char *s, size_t len, bool ascii, size_t max_width);
-/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, what text_safe() would show as an escape is \u. */
+/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, what text_safe() would show as an escape is \u.
+ */
 void text_json(struct text *t, const char *s, size_t len);
 /* JSON text as it is, but what could drive a terminal as \u escapes (same meaning). */
 void text_json_safe(struct text *t, const char *s, size_t len);
@@ -166,30 +168,33 @@ void out_catch_signals(void);
 /* ---- progress on stderr (progress.c) ----------------------------------------------------------------------------- */
 struct progress {
     bool shown, quiet;
-    const char *what;     /* "events" */
+    const char *what; /* "events" */
     uint64_t start_ns, last_ns;
     uint64_t total_bytes; /* 0 = unknown */
 };
 uint64_t progress_now_ns(void);
 void progress_start(struct progress *p, const char *what, uint64_t total_bytes, bool quiet);
-void progress_update(struct progress *p, uint64_t count, uint64_t bytes); /* shows at most 10 a second */
+void progress_update(struct progress *p, uint64_t count, uint64_t bytes);     /* shows at most 10 a second */
 void progress_note(struct progress *p, const char *fmt, ...) AW_PRINTF(2, 3); /* instead of the count */
-void progress_clear(void); /* removes the line, if there is one */
+void progress_clear(void);                                                    /* removes the line, if there is one */
 
-/* ---- a store opened for reading (store_arg.c) ---------------------------------------------------------------------- */
+/* ---- a store opened for reading (store_arg.c) ----------------------------------------------------------------------
+ */
 int cli_store_open(const struct cli_args *args, const char *name, struct aw_store **ret); /* 0 or an exit code */
 
-/* ---- rows of query and tail (rows.c) ------------------------------------------------------------------------------ */
+/* ---- rows of query and tail (rows.c) ------------------------------------------------------------------------------
+ */
 enum rows_format { ROWS_TABLE, ROWS_JSON, ROWS_CSV };
 struct rows;
 /* columns: comma-separated, NULL = the usual ones. NULL after a usage error was said. */
 struct rows *rows_create(const struct cli_args *args, enum rows_format format, const char *columns);
 void rows_add(struct rows *rows, const struct aw_result_row *row);
-void rows_flush(struct rows *rows); /* what is held back for the widths */
+void rows_flush(struct rows *rows);               /* what is held back for the widths */
 uint64_t rows_malformed(const struct rows *rows); /* rows that are no event; told on stderr */
 void rows_destroy(struct rows *rows);
 
-/* ---- the subcommands, one file each --------------------------------------------------------------------------------- */
+/* ---- the subcommands, one file each ---------------------------------------------------------------------------------
+ */
 int cmd_init(struct cli_args *args);
 int cmd_log(struct cli_args *args);
 int cmd_check(struct cli_args *args);

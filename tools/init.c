@@ -138,7 +138,8 @@ static void head_part(struct text *t, const char *state)
                  "# Where the trail goes. What a plugin can do: auditwell plugins describe NAME\n");
 }
 
-static void sink_part(struct text *t, const char *state, const char *plugin, const char *name, const char *file, bool last)
+static void sink_part(struct text *t, const char *state, const char *plugin, const char *name, const char *file,
+                      bool last)
 {
     const void *found;
     const char *path;

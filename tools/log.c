@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * The bulk way is a measured path: large reads, one memchr a line, no copy except of a line that a read cut in two, and no
- * allocation.
+ * The bulk way is a measured path: large reads, one memchr a line, no copy except of a line that a read cut in two, and
+ * no allocation.
  */
 #include "config.h"
 
@@ -29,7 +29,7 @@ struct job {
     bool refused; /* a sink put events into its dead-letter file */
     int timeout_ms;
     uint64_t accepted, bad, dropped, warnings, bytes; /* bytes read of all files before this one */
-    int stop; /* exit code + 1 of what ended the work early; 0 = nothing */
+    int stop;                                         /* exit code + 1 of what ended the work early; 0 = nothing */
     struct progress progress;
     struct text line; /* for output */
 };
@@ -209,8 +209,8 @@ static void over_limit(struct job *job, struct source *src)
         job->stop = EXIT_FINDINGS + 1;
 }
 
-/* Reads once behind src->end; what is left over moves to the front first, and a line that fills the buffer makes it grow.
- * false: nothing more comes (end, error or signal). */
+/* Reads once behind src->end; what is left over moves to the front first, and a line that fills the buffer makes it
+ * grow. false: nothing more comes (end, error or signal). */
 static bool fill(struct job *job, struct source *src)
 {
     if (src->start > 0) {

@@ -34,17 +34,28 @@ static void json_member(struct text *t, const char *name, const char *value)
 static const char *type_name(uint32_t type)
 {
     switch (type) {
-    case AW_OPT_BOOL: return "bool";
-    case AW_OPT_INT: return "int";
-    case AW_OPT_UINT: return "uint";
-    case AW_OPT_SIZE: return "size";
-    case AW_OPT_DURATION: return "duration";
-    case AW_OPT_STRING: return "string";
-    case AW_OPT_ENUM: return "enum";
-    case AW_OPT_PATH: return "path";
-    case AW_OPT_SECRET: return "secret";
-    case AW_OPT_LIST: return "list";
-    default: return "unknown";
+    case AW_OPT_BOOL:
+        return "bool";
+    case AW_OPT_INT:
+        return "int";
+    case AW_OPT_UINT:
+        return "uint";
+    case AW_OPT_SIZE:
+        return "size";
+    case AW_OPT_DURATION:
+        return "duration";
+    case AW_OPT_STRING:
+        return "string";
+    case AW_OPT_ENUM:
+        return "enum";
+    case AW_OPT_PATH:
+        return "path";
+    case AW_OPT_SECRET:
+        return "secret";
+    case AW_OPT_LIST:
+        return "list";
+    default:
+        return "unknown";
     }
 }
 
@@ -181,8 +192,9 @@ static void option_json(struct text *t, const struct aw_option *o, bool first)
     text_puts(t, first ? "{\"key\":" : ",{\"key\":");
     text_json(t, o->key, strlen(o->key));
     json_member(t, "type", type_name(o->type));
-    text_printf(t, ",\"required\":%s,\"reloadable\":%s,\"deprecated\":%s", o->flags & AW_OPT_REQUIRED ? "true" : "false",
-                o->flags & AW_OPT_RELOADABLE ? "true" : "false", o->flags & AW_OPT_DEPRECATED ? "true" : "false");
+    text_printf(t, ",\"required\":%s,\"reloadable\":%s,\"deprecated\":%s",
+                o->flags & AW_OPT_REQUIRED ? "true" : "false", o->flags & AW_OPT_RELOADABLE ? "true" : "false",
+                o->flags & AW_OPT_DEPRECATED ? "true" : "false");
     json_member(t, "default", o->deflt);
     json_member(t, "help", o->help);
     if (o->min != 0 || o->max != 0)
@@ -218,7 +230,8 @@ static void sample_value(struct text *t, const struct aw_option *o)
     }
 }
 
-static void sample_stanza(struct text *t, const char *list_name, const char *name, const struct aw_option *const *options)
+static void sample_stanza(struct text *t, const char *list_name, const char *name,
+                          const struct aw_option *const *options)
 {
     text_printf(t, "%s = (\n  {\n    plugin = \"", list_name);
     safe(t, name);
@@ -338,8 +351,11 @@ static int describe(const struct cli_args *args, const char *name)
     char abi[32];
     (void)snprintf(abi, sizeof abi, "%u.%u", p->abi_major, p->abi_minor);
     const struct fact list[] = {
-        {"id", or_empty(p->id)},           {"version", or_empty(p->version)}, {"license", or_empty(p->license)},
-        {"summary", or_empty(p->summary)}, {"abi", abi},
+        {"id", or_empty(p->id)},
+        {"version", or_empty(p->version)},
+        {"license", or_empty(p->license)},
+        {"summary", or_empty(p->summary)},
+        {"abi", abi},
     };
     text_puts(&t, args->json ? "{\"path\":" : "path=");
     if (args->json)

@@ -212,7 +212,11 @@ static int parse(struct job *job, bool is_tail)
     if (r == 0)
         r = cli_number(args, 'n', "limit", UINT32_MAX, &job->limit);
     if (r == 0)
-        job->rows = rows_create(args, args->json ? ROWS_JSON : csv ? ROWS_CSV : ROWS_TABLE, cli_value(args, OPT_COLUMNS));
+        job->rows = rows_create(args,
+                                args->json ? ROWS_JSON
+                                : csv      ? ROWS_CSV
+                                           : ROWS_TABLE,
+                                cli_value(args, OPT_COLUMNS));
     return r == 0 && !job->rows ? EXIT_USAGE : r;
 }
 

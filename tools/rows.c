@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A table's widths come from the first rows, which are held back until there are enough of them or rows_flush() is called;
- * later rows follow those widths.
+ * A table's widths come from the first rows, which are held back until there are enough of them or rows_flush() is
+ * called; later rows follow those widths.
  */
 #include "config.h"
 
@@ -43,11 +43,16 @@ static const struct {
     const char *name, *path;
     enum kind kind;
 } known[] = {
-    {"time", "context.occurredAt", KIND_FIELD}, {"outcome", "outcome", KIND_FIELD},
-    {"action", "action", KIND_FIELD},           {"actor", "actor", KIND_PARTY},
-    {"target", "target", KIND_PARTY},           {"tenant", "context.tenantId", KIND_FIELD},
-    {"id", "eventId", KIND_FIELD},              {"hash", "integrity.hash", KIND_FIELD},
-    {"seq", "", KIND_SEQ},                      {"location", "", KIND_LOCATION},
+    {"time", "context.occurredAt", KIND_FIELD},
+    {"outcome", "outcome", KIND_FIELD},
+    {"action", "action", KIND_FIELD},
+    {"actor", "actor", KIND_PARTY},
+    {"target", "target", KIND_PARTY},
+    {"tenant", "context.tenantId", KIND_FIELD},
+    {"id", "eventId", KIND_FIELD},
+    {"hash", "integrity.hash", KIND_FIELD},
+    {"seq", "", KIND_SEQ},
+    {"location", "", KIND_LOCATION},
     {"cursor", "", KIND_CURSOR},
 };
 

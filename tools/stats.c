@@ -27,12 +27,9 @@ static void print_figures(const struct figure *figures, size_t count, bool json,
 static void journal_figures(const struct aw_stats *s, bool json, struct text *t)
 {
     const struct figure figures[] = {
-        {"headSeq", "events ever taken", s->head_seq},
-        {"durableSeq", "on disk up to", s->durable_seq},
-        {"lost", "lost to damage", s->lost_total},
-        {"scopes", "chains", s->scopes},
-        {"bytes", "journal bytes", s->journal_bytes},
-        {"maxBytes", "journal limit", s->journal_max_bytes},
+        {"headSeq", "events ever taken", s->head_seq}, {"durableSeq", "on disk up to", s->durable_seq},
+        {"lost", "lost to damage", s->lost_total},     {"scopes", "chains", s->scopes},
+        {"bytes", "journal bytes", s->journal_bytes},  {"maxBytes", "journal limit", s->journal_max_bytes},
     };
     print_figures(figures, sizeof figures / sizeof figures[0], json, t);
 }

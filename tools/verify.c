@@ -28,18 +28,30 @@ struct job {
 static const char *kind_name(int kind)
 {
     switch (kind) {
-    case AW_FINDING_EDITED: return "edited";
-    case AW_FINDING_HOLE: return "hole";
-    case AW_FINDING_REORDERED: return "reordered";
-    case AW_FINDING_INSERTED: return "inserted";
-    case AW_FINDING_DUPLICATE: return "duplicate";
-    case AW_FINDING_FOREIGN: return "foreign";
-    case AW_FINDING_UNSEALED: return "unsealed";
-    case AW_FINDING_MALFORMED: return "malformed";
-    case AW_FINDING_TRUNCATED: return "truncated";
-    case AW_FINDING_MISSING: return "missing";
-    case AW_FINDING_UNREADABLE: return "unreadable";
-    default: return "finding";
+    case AW_FINDING_EDITED:
+        return "edited";
+    case AW_FINDING_HOLE:
+        return "hole";
+    case AW_FINDING_REORDERED:
+        return "reordered";
+    case AW_FINDING_INSERTED:
+        return "inserted";
+    case AW_FINDING_DUPLICATE:
+        return "duplicate";
+    case AW_FINDING_FOREIGN:
+        return "foreign";
+    case AW_FINDING_UNSEALED:
+        return "unsealed";
+    case AW_FINDING_MALFORMED:
+        return "malformed";
+    case AW_FINDING_TRUNCATED:
+        return "truncated";
+    case AW_FINDING_MISSING:
+        return "missing";
+    case AW_FINDING_UNREADABLE:
+        return "unreadable";
+    default:
+        return "finding";
     }
 }
 
@@ -117,8 +129,8 @@ static void scope_json(struct job *job, const struct aw_scope_report *s)
     json_text(t, "lastLocation", s->last_location);
     json_text(t, "firstHash", s->first_hash);
     json_text(t, "lastHash", s->last_hash);
-    text_printf(t, ",\"firstSeq\":%" PRIu64 ",\"lastSeq\":%" PRIu64 ",\"startsAtOrigin\":%s}", s->first_seq, s->last_seq,
-                s->starts_at_origin ? "true" : "false");
+    text_printf(t, ",\"firstSeq\":%" PRIu64 ",\"lastSeq\":%" PRIu64 ",\"startsAtOrigin\":%s}", s->first_seq,
+                s->last_seq, s->starts_at_origin ? "true" : "false");
     out_text(t);
 }
 
@@ -221,7 +233,8 @@ static const char *first_problem(int code)
 
 static uint32_t verify_flags(const struct cli_args *args)
 {
-    return (cli_has(args, OPT_COMPLETE) ? AW_VERIFY_COMPLETE : 0) | (cli_has(args, OPT_PARTIAL) ? AW_VERIFY_PARTIAL : 0);
+    return (cli_has(args, OPT_COMPLETE) ? AW_VERIFY_COMPLETE : 0) |
+           (cli_has(args, OPT_PARTIAL) ? AW_VERIFY_PARTIAL : 0);
 }
 
 static int verify_opened(struct job *job, struct aw_store *store, struct aw_verify_report *report)
@@ -247,8 +260,7 @@ static int verify_store(struct job *job, const char *name, bool first)
 {
     struct aw_verify_report report = {.struct_size = sizeof report};
     struct aw_store *store = NULL;
-    struct aw_store_options options = {
-        .struct_size = sizeof options, .config_path = job->args->config, .store = name};
+    struct aw_store_options options = {.struct_size = sizeof options, .config_path = job->args->config, .store = name};
     job->store = name ? name : "trail";
     job->any_finding = job->any_scope = false;
     text_reset(&job->t);
@@ -281,7 +293,8 @@ static int add_expected(struct job *job, const char *s, size_t len, const char *
     const char *equals = memrchr(s, '=', len);
     size_t hash = equals ? (size_t)(s + len - equals - 1) : 0;
     if (!equals || equals == s || hash != 64 || strspn(equals + 1, "0123456789abcdef") < 64)
-        return cli_usage(job->args, "%s: '%.*s' is not SCOPE=HASH (a hash is 64 lower-case hex digits)", where, (int)len, s);
+        return cli_usage(job->args, "%s: '%.*s' is not SCOPE=HASH (a hash is 64 lower-case hex digits)", where,
+                         (int)len, s);
     text_add(&job->expect, ",", job->expect.len ? 1 : 0);
     text_add(&job->expect, s, len);
     return 0;
@@ -389,8 +402,9 @@ int cmd_verify(struct cli_args *args)
             code = one > code ? one : code;
         }
         if (job.json)
-            printf("],\"verdict\":\"%s\"}\n",
-                   code == EXIT_GOOD ? "good" : code == EXIT_FINDINGS ? "findings" : "unreadable");
+            printf("],\"verdict\":\"%s\"}\n", code == EXIT_GOOD       ? "good"
+                                              : code == EXIT_FINDINGS ? "findings"
+                                                                      : "unreadable");
         code = heads_close(&job, &temporary, code);
     }
     text_free(&temporary);

@@ -22,7 +22,8 @@ static void check(const char *name, const char *expected, const char *found)
     }
 }
 
-static void safe(const char *name, const char *in, size_t len, bool ascii, size_t max, const char *expected, size_t width)
+static void safe(const char *name, const char *in, size_t len, bool ascii, size_t max, const char *expected,
+                 size_t width)
 {
     struct text t = {0};
     char both[512], want[512];
@@ -98,7 +99,10 @@ int main(void)
     SAFE("combining", "e\xcc\x81", false, 0, "e\xcc\x81", 1);
     SAFE("fits", "abcd", false, 4, "abcd", 4);
     SAFE("cut", "abcde", false, 4, "abc\xe2\x80\xa6", 4);
-    SAFE("cut before a wide one", "ab\xe6\xbc\xa2" "d", false, 4, "ab\xe2\x80\xa6", 3);
+    SAFE("cut before a wide one",
+         "ab\xe6\xbc\xa2"
+         "d",
+         false, 4, "ab\xe2\x80\xa6", 3);
     SAFE("cut before an escape", "ab\033", false, 4, "ab\xe2\x80\xa6", 3);
     SAFE("cut to one", "abc", false, 1, "\xe2\x80\xa6", 1);
     csv("plain", "abc", "abc");
