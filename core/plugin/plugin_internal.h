@@ -146,6 +146,9 @@ void schema_value_clear(struct config_value *value);
 /* Is the default of this option a value of it? Writes the reason into why. Nothing goes to diag. */
 bool schema_default_ok(const struct aw_option *option, char *why, size_t size);
 
+/* ---- secret.c ---- */
+int secret_resolve(const char *text, const struct schema_place *place, char **ret); /* schema_resolve_secret() */
+
 /* ---- schema_check.c: the schema itself ---- */
 void schema_check(const struct aw_option *const *options, const char *class_text, struct load_report *report);
 const char *schema_type_name(uint32_t type); /* "size", or NULL for an unknown type */

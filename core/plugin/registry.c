@@ -267,7 +267,8 @@ static int not_found(const struct search *search, const char *name, struct load_
     if (search_nearest(search, name, close_to, sizeof close_to))
         snprintf(remedy, sizeof remedy, "did you mean \"%s\"?", close_to);
     else
-        snprintf(remedy, sizeof remedy, "install its package (auditwell-sink-%s), or set plugin_path or plugin_file",
+        snprintf(remedy, sizeof remedy,
+                 "install its package (auditwell-sink-%s), or set plugin_path, plugin_file or $AUDITWELL_PLUGIN_PATH",
                  name);
     report->path = name;
     load_refuse(report, "plugin", expected, remedy, "no such file in %s", dirs);

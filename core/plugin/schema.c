@@ -2,13 +2,10 @@
 #include "config.h"
 
 #include "base/base.h"
-#include "base/fs.h"
 #include "plugin/plugin_internal.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
-#define SECRET_MAX 65536u
 #define PATH_TEXT 300
 
 /* ---- making ---- */
@@ -262,78 +259,4 @@ int schema_config_from_pairs(const struct aw_option *const *options, const char 
     }
     *ret = config;
     return 0;
-}
-
-/* ---- secrets ---- */
-
-static int secret_from_file(const char *path, const char *where, char **ret)
-{
-    if (path[0] != '/')
-        return diag_problem(AW_ERR_CONFIG, where, "the secret's file must be an absolute path, found \"%.200s\"", path);
-    AW_AUTOCLOSE int fd = -1;
-    int rc = fs_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
-    if (rc < 0)
-        return diag_problem(AW_ERR_CONFIG, where, "cannot read the secret's file %s: %s", path, strerror(-rc));
-    struct stat st;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return diag_problem(AW_ERR_CONFIG, where, "the secret's file %s is not a regular file", path);
-    if (st.st_mode & S_IROTH)
-        diag_problem(0, where, "the secret's file %s may be read by everybody: run chmod o-r on it", path);
-    AW_AUTOFREE char *text = malloc(SECRET_MAX + 2);
-    if (!text)
-        return diag_problem(AW_ERR_NOMEM, where, "out of memory");
-    ssize_t n = fs_pread_full(fd, text, SECRET_MAX + 1, 0);
-    if (n < 0)
-        return diag_problem(AW_ERR_CONFIG, where, "cannot read the secret's file %s: %s", path, strerror((int)-n));
-    size_t len = (size_t)n;
-    if (len > 0 && len <= SECRET_MAX && text[len - 1] == '\n')
-        len--;
-    if (len > 0 && len <= SECRET_MAX && text[len - 1] == '\r')
-        len--;
-    const char *fault = len == 0                  ? "is empty"
-                        : len > SECRET_MAX        ? "is larger than 64 KiB"
-                        : memchr(text, '\0', len) ? "holds a NUL byte"
-                                                  : NULL;
-    if (!fault)
-        *ret = strndup(text, len);
-    explicit_bzero(text, SECRET_MAX + 2);
-    if (fault)
-        return diag_problem(AW_ERR_CONFIG, where, "the secret's file %s %s", path, fault);
-    return *ret ? 0 : diag_problem(AW_ERR_NOMEM, where, "out of memory");
-}
-
-static int secret_from_credential(const char *name, const char *where, char **ret)
-{
-    const char *dir = secure_getenv("CREDENTIALS_DIRECTORY");
-    if (!dir || !*dir)
-        return diag_problem(AW_ERR_CONFIG, where,
-                            "credential:%.100s needs $CREDENTIALS_DIRECTORY, which the service manager sets: "
-                            "add LoadCredential=%.100s:PATH to the unit",
-                            name, name);
-    if (!*name || strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0)
-        return diag_problem(AW_ERR_CONFIG, where, "credential:NAME takes a plain name, found \"%.100s\"", name);
-    AW_AUTOFREE char *path = NULL;
-    if (asprintf(&path, "%s/%s", dir, name) < 0) {
-        path = NULL;
-        return diag_problem(AW_ERR_NOMEM, where, "out of memory");
-    }
-    return secret_from_file(path, where, ret);
-}
-
-int schema_resolve_secret(const char *text, const char *where, char **ret)
-{
-    *ret = NULL;
-    if (strncmp(text, "file:", 5) == 0)
-        return secret_from_file(text + 5, where, ret);
-    if (strncmp(text, "credential:", 11) == 0)
-        return secret_from_credential(text + 11, where, ret);
-    if (strncmp(text, "env:", 4) == 0) {
-        const char *value = text[4] ? secure_getenv(text + 4) : NULL;
-        if (!value)
-            return diag_problem(AW_ERR_CONFIG, where, "the environment variable %.100s is not set",
-                                text[4] ? text + 4 : "\"\"");
-        text = value;
-    }
-    *ret = strdup(text);
-    return *ret ? 0 : diag_problem(AW_ERR_NOMEM, where, "out of memory");
 }

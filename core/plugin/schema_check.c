@@ -117,7 +117,7 @@ static void check_option(const struct aw_option *const *options, size_t i, const
     if (o->flags & AW_OPT_REQUIRED)
         load_refuse(report, field, "no default for a required option", AUTHOR, "\"%.100s\"", o->deflt);
     else if (!schema_default_ok(o, why, sizeof why))
-        load_refuse(report, field, "a value the option itself takes", AUTHOR, "%s", why);
+        load_refuse(report, field, "a value the option itself takes", AUTHOR, "\"%.60s\" (%s)", o->deflt, why);
 }
 
 void schema_check(const struct aw_option *const *options, const char *class_text, struct load_report *report)

@@ -162,10 +162,8 @@ static bool take_secret(struct config_value *v, const char *text, const struct s
             return complain(v->option, place, "out of memory");
         }
     }
-    char where[SCHEMA_WHERE_MAX + 128];
-    snprintf(where, sizeof where, "%s%s%s", place->where, *place->where && *place->path ? ": " : "", place->path);
     char *secret = NULL;
-    if (schema_resolve_secret(name ? name : text, where, &secret) < 0)
+    if (secret_resolve(name ? name : text, place, &secret) < 0)
         return false;
     return set_text(v, secret, place);
 }
