@@ -41,7 +41,7 @@ struct record_header {
     uint32_t integrity_at; /* offset into the JSON at which the integrity member belongs */
     uint64_t sealed_ns;    /* CLOCK_REALTIME */
     int64_t occurred_ns;
-    uint64_t scope[2];     /* SipHash-128 of the scope under the journal's key */
+    uint64_t scope[2];     /* SipHash-128 of the escaped tenant or service name, under a key derived from the journal's */
     uint8_t hash[32];      /* SHA-256 of the payload (FLOOR of the chain: integrity.md) */
     uint8_t prev_hash[32]; /* zero with RECORD_FIRST */
     uint16_t field_count, reserved16; /* 0 */
@@ -59,11 +59,18 @@ struct record_view {
  * record here). Never reads outside [buf, buf+avail). buf is 8-byte aligned. */
 int record_check(const void *buf, size_t avail, struct record_view *ret);
 
+/* The record's CRC: the CRC of the body (all after the header, padding included) continued over the header, whose own crc
+ * word counts as zero. */
+uint32_t record_crc_header(uint32_t body_crc, const struct record_header *head);
+/* The first field with this AW_FIELD_*. false: the event has none. */
+bool record_field(const struct record_view *view, uint32_t id, struct field_ref *ret);
+
 /* The event with its integrity member, as sinks get it. out needs record_json_size() bytes; returns the length. */
 size_t record_json_size(const struct record_view *view);
 size_t record_render_json(const struct record_view *view, char *out);
 #define RECORD_INTEGRITY_MAX 256
-size_t record_render_integrity(const struct record_view *view, char *out); /* the object only: {"alg":…} */
+/* The object only: {"alg":"SHA-256","hash":…,"prevHash":…,"seq":N}; without a chain {"alg":"none","seq":N}. */
+size_t record_render_integrity(const struct record_view *view, char *out);
 /* "tenant:…" or "service:…", unescaped; out needs json_len + 16 bytes. Returns the length. */
 size_t record_scope(const struct record_view *view, char *out);
 

@@ -1,0 +1,36 @@
+/* recovery.h - what is found out while a journal is opened. SPDX-License-Identifier: Apache-2.0 */
+#ifndef AW_RECOVERY_H
+#define AW_RECOVERY_H
+
+#include "journal/internal.h"
+
+struct damage {
+    uint64_t first_seq; /* the segment */
+    uint32_t number;
+    uint64_t from, to;
+    uint64_t after, before; /* events missing by it are between these two seqs; before 0: not known */
+};
+
+struct recovery {
+    struct journal *j;
+    uint64_t last;         /* all seqs up to here were given out */
+    bool any;              /* something tells about seqs */
+    bool rehash;           /* the key is lost: scope ids are computed anew */
+    bool closed;           /* the last record says: closed in order */
+    uint64_t tail_guess;   /* highest seq that damage at the very end seems to have held */
+    struct seq_set missing, known; /* known: from notes */
+    uint64_t lost_before;  /* events ever lost, by notes and snapshots */
+    struct damage *damages;
+    size_t damage_count, damage_capacity, damage_open; /* those from damage_open on wait for `before` */
+    struct snapshot growing;
+    bool nomem;
+};
+
+/* An event, or another record, with this seq was found. */
+void recovery_saw(struct recovery *r, uint64_t seq, bool event);
+void recovery_head(struct recovery *r, const struct record_view *v);
+
+/* Ring: takes over what is not in segments; *ret_ring is the ring to use from now on. */
+int recovery_ring(struct recovery *r, uint64_t ring_size);
+
+#endif
