@@ -5,3 +5,11 @@
 #   test_NAME_t_CFLAGS = $(UNIT_CFLAGS)
 #   test_NAME_t_LDADD = $(UNIT_LIBS)
 #   TESTS += test_NAME.t
+JOURNAL_SUPPORT = tests/unit/journal_support.c tests/unit/journal_support.h
+
+check_PROGRAMS += test_journal.t
+test_journal_t_SOURCES = tests/unit/test_journal.c $(JOURNAL_SUPPORT)
+test_journal_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_journal_t_CFLAGS = $(UNIT_CFLAGS)
+test_journal_t_LDADD = $(UNIT_LIBS)
+TESTS += test_journal.t
