@@ -1,0 +1,658 @@
+/* json.c - the strict reader of JSON text. SPDX-License-Identifier: Apache-2.0
+ *
+ * One pass over a padded copy of the text: the copy costs a few ns, frees the reader from every end-of-input check (the zero
+ * bytes behind the text stop each scan), lets strings be scanned 16 bytes at a time, and means that nobody can change the
+ * bytes between check and use. Functions take the place p they read at and return where they stopped, NULL after an error.
+ */
+#include "config.h"
+
+#include "event/json_doc.h"
+#include "event/number.h"
+
+#define TEXT_PAD 64u
+#define MAX_TEXT (UINT32_C(1) << 30) /* offsets and lengths have 32 bits */
+#define KEEP_NODES 16384u
+#define KEEP_TEXT (UINT32_C(1) << 20)
+#define SHORT_SORT 48u
+#define EXACT_DIGITS 15 /* decimals of so many digits are all distinct as doubles */
+
+struct sort_item {
+    const struct json_node *node;
+    uint32_t index;
+};
+
+struct reader {
+    struct json_doc *doc;
+    const char *end;   /* of the text; zero bytes follow */
+    char *decoded_at;  /* free part of doc->decoded */
+    const uint32_t *marks;
+    uint32_t *slots;
+    struct json_error *error;
+    int rc;
+    bool accept_rounded, mark_all, marking;
+};
+
+/* ---- documents -------------------------------------------------------------------------------------------------------*/
+
+void json_doc_init(struct json_doc *doc)
+{
+    memset(doc, 0, sizeof *doc);
+    doc->count = 1;
+}
+
+void json_doc_release(struct json_doc *doc)
+{
+    free(doc->nodes);
+    free(doc->text);
+    free(doc->decoded);
+    free(doc->sort);
+    free(doc->out);
+    arena_destroy(&doc->arena);
+    json_doc_init(doc);
+}
+
+void json_doc_reset(struct json_doc *doc)
+{
+    if (AW_UNLIKELY(doc->capacity > KEEP_NODES || doc->text_capacity > KEEP_TEXT || doc->out_capacity > KEEP_TEXT)) {
+        json_doc_release(doc); /* one giant document must not bind its memory for ever */
+        return;
+    }
+    doc->count = 1;
+    doc->len = 0;
+    arena_reset(&doc->arena);
+}
+
+int json_doc_create(struct json_doc **ret)
+{
+    struct json_doc *doc = malloc(sizeof *doc);
+    if (!doc)
+        return -ENOMEM;
+    json_doc_init(doc);
+    *ret = doc;
+    return 0;
+}
+
+void json_doc_destroy(struct json_doc *doc)
+{
+    if (doc)
+        json_doc_release(doc);
+    free(doc);
+}
+
+uint32_t json_node_slow(struct json_doc *doc)
+{
+    uint32_t capacity = doc->capacity ? doc->capacity * 2 : 64;
+    size_t bytes;
+    if (capacity < doc->capacity || !base_mul_size(capacity, sizeof doc->nodes[0], &bytes))
+        return 0;
+    struct json_node *nodes = realloc(doc->nodes, bytes);
+    if (!nodes)
+        return 0;
+    doc->nodes = nodes;
+    doc->capacity = capacity;
+    memset(&nodes[doc->count], 0, sizeof nodes[0]);
+    return doc->count++;
+}
+
+int json_load(struct json_doc *doc, const char *text, size_t len)
+{
+    json_doc_reset(doc);
+    if (len > MAX_TEXT)
+        return -E2BIG;
+    if (AW_UNLIKELY(doc->text_capacity < len + TEXT_PAD)) {
+        size_t capacity = (len + TEXT_PAD + 4095) & ~(size_t)4095;
+        free(doc->text);
+        free(doc->decoded);
+        doc->decoded = NULL;
+        doc->text_capacity = 0;
+        doc->text = malloc(capacity);
+        if (!doc->text)
+            return -ENOMEM;
+        doc->text_capacity = capacity;
+    }
+    if (len > 0)
+        memcpy(doc->text, text, len);
+    memset(doc->text + len, 0, TEXT_PAD);
+    doc->len = len;
+    return 0;
+}
+
+/* ---- errors ----------------------------------------------------------------------------------------------------------*/
+
+static AW_COLD const char *fail(struct reader *r, const char *p, const char *message)
+{
+    r->rc = -EINVAL;
+    r->error->message = message;
+    r->error->offset = (size_t)(p - r->doc->text);
+    return NULL;
+}
+
+static AW_COLD const char *fail_memory(struct reader *r)
+{
+    r->rc = -ENOMEM;
+    r->error->message = "out of memory";
+    return NULL;
+}
+
+void json_error_place(struct json_error *error, const char *text, size_t len)
+{
+    size_t at = error->offset < len ? error->offset : len, line_start = 0;
+    error->line = 1;
+    for (size_t i = 0; i < at; i++) {
+        if (text[i] == '\n') {
+            error->line++;
+            line_start = i + 1;
+        }
+    }
+    error->column = (uint32_t)(at - line_start + 1);
+}
+
+/* ---- strings ---------------------------------------------------------------------------------------------------------*/
+
+static inline const char *skip_space(const char *p)
+{
+    while (AW_UNLIKELY((unsigned char)*p <= ' ') && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
+static const char *read_escape(struct reader *r, const char *p, char **out)
+{
+    static const char plain[128] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b',
+                                    ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+    unsigned char c = (unsigned char)p[1];
+    if (c < 128 && plain[c]) {
+        *(*out)++ = plain[c];
+        return p + 2;
+    }
+    if (c != 'u')
+        return fail(r, p, "not an escape: after \\ only one of \" \\ / b f n r t u is allowed");
+    int unit = text_hex4(p + 2);
+    if (unit < 0)
+        return fail(r, p, "not an escape: \\u needs four hexadecimal digits");
+    uint32_t code = (uint32_t)unit;
+    size_t used = 6;
+    if (code >= 0xdc00 && code < 0xe000)
+        return fail(r, p, "low surrogate without a high surrogate before it");
+    if (code >= 0xd800 && code < 0xdc00) {
+        int low = p[6] == '\\' && p[7] == 'u' ? text_hex4(p + 8) : -1;
+        if (low < 0xdc00 || low > 0xdfff)
+            return fail(r, p, "high surrogate without a low surrogate behind it");
+        code = 0x10000 + ((code - 0xd800) << 10) + ((uint32_t)low - 0xdc00);
+        used = 12;
+    }
+    *out = text_put_utf8(*out, code);
+    return p + used;
+}
+
+static AW_COLD const char *string_error(struct reader *r, const char *p)
+{
+    return fail(r, p, p >= r->end ? "the text ends inside a string" : "control character in a string: write it as an escape");
+}
+
+static const char *read_plain(char **out, const char *p)
+{
+    char *o = *out;
+    while ((unsigned char)*p >= 0x20 && *p != '"' && *p != '\\')
+        *o++ = *p++;
+    *out = o;
+    return p;
+}
+
+/* A string with escapes: s is its first byte, p its first backslash. The decoded text is never longer than what it came from,
+ * so doc->decoded, as large as the text, holds them all. */
+static const char *read_escaped(struct reader *r, const char *s, const char *p, struct json_node *n)
+{
+    struct json_doc *doc = r->doc;
+    if (!doc->decoded) {
+        doc->decoded = malloc(doc->text_capacity);
+        if (!doc->decoded)
+            return fail_memory(r);
+        memset(doc->decoded, 0, doc->text_capacity);
+    }
+    if (!r->decoded_at)
+        r->decoded_at = doc->decoded;
+    char *start = r->decoded_at, *out = start;
+    memcpy(out, s, (size_t)(p - s));
+    out += p - s;
+    while (*p != '"') {
+        p = *p == '\\' ? read_escape(r, p, &out) : (unsigned char)*p < 0x20 ? string_error(r, p) : read_plain(&out, p);
+        if (!p)
+            return NULL;
+    }
+    if (!text_utf8_valid(s, (size_t)(p - s)))
+        return fail(r, s, "the string is not valid UTF-8");
+    r->decoded_at = out;
+    n->text = start;
+    n->len = (uint32_t)(out - start);
+    n->flags = (uint8_t)(text_classify(start, n->len) | (r->marking ? JSON_MARKED : 0));
+    return p + 1;
+}
+
+/* p is behind the opening quote. Sets text, len, and flags TEXT_ESCAPE, TEXT_NON_ASCII (for keys; moved by the caller). */
+static inline const char *read_string(struct reader *r, const char *p, struct json_node *n)
+{
+    const char *s = p;
+    unsigned high = 0;
+#if defined(__SSE2__)
+    for (;;) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')), _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x));
+        unsigned mask = (unsigned)_mm_movemask_epi8(stop);
+        unsigned top = (unsigned)_mm_movemask_epi8(x);
+        if (AW_LIKELY(mask != 0)) {
+            high |= top & (mask ^ (mask - 1));
+            p += __builtin_ctz(mask);
+            break;
+        }
+        high |= top;
+        p += 16;
+    }
+#else
+    for (; (unsigned char)*p >= 0x20 && *p != '"' && *p != '\\'; p++)
+        high |= (unsigned char)*p & 0x80u;
+#endif
+    if (AW_UNLIKELY(*p != '"'))
+        return *p == '\\' ? read_escaped(r, s, p, n) : string_error(r, p);
+    n->text = s;
+    n->len = (uint32_t)(p - s);
+    n->flags = 0;
+    if (AW_UNLIKELY(high != 0)) {
+        if (!text_utf8_valid(s, n->len))
+            return fail(r, s, "the string is not valid UTF-8");
+        n->flags = TEXT_NON_ASCII;
+    }
+    return p + 1;
+}
+
+/* Called with rising positions. */
+static inline bool is_marked(struct reader *r, const char *s, const char *end)
+{
+    const char *text = r->doc->text;
+    uint32_t to = (uint32_t)(end - text), from = (uint32_t)(s - text);
+    if (AW_LIKELY(*r->marks >= to))
+        return r->mark_all;
+    while (*r->marks < from)
+        r->marks++;
+    return *r->marks < to;
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------------------------------*/
+
+static const char *read_number_slow(struct reader *r, const char *s, const char *end, bool integer, struct json_node *n)
+{
+    double value;
+    size_t len = (size_t)(end - s);
+    if (!number_parse(s, len, &value))
+        return fail_memory(r);
+    if (value > 1.7976931348623157e308 || value < -1.7976931348623157e308)
+        return fail(r, s, "the number is out of the range of a double");
+    char *out = arena_text(&r->doc->arena, JSON_NUMBER_MAX);
+    if (!out)
+        return fail_memory(r);
+    size_t out_len = json_format_double(value, out);
+    arena_shrink(&r->doc->arena, out + out_len);
+    if (integer && !number_holds_integer(value, s, len) &&
+        !(r->accept_rounded && out_len == len && memcmp(out, s, len) == 0))
+        return fail(r, s, "a double cannot hold this integer exactly: write it as a string");
+    n->text = out;
+    n->len = (uint32_t)out_len;
+    return end;
+}
+
+static inline const char *skip_digits(const char *p)
+{
+    while ((unsigned char)(*p - '0') < 10)
+        p++;
+    return p;
+}
+
+/* Cuts zeros at the fraction's end, and the point when nothing is left behind it. */
+static const char *trim_fraction(const char *point, const char *end)
+{
+    while (end[-1] == '0')
+        end--;
+    return end - 1 == point ? point : end;
+}
+
+/* An integer or a decimal of at most 15 digits and not too small is its own canonical text, but for zeros at its end. */
+static const char *read_number(struct reader *r, const char *p, struct json_node *n)
+{
+    const char *s = p, *digits = p + (*p == '-'), *point = NULL;
+    p = digits;
+    if (*p == '0')
+        p++;
+    else if (*p >= '1' && *p <= '9')
+        p = skip_digits(p + 1);
+    else
+        return fail(r, p, "not a value: a digit must follow the minus sign");
+    const char *whole_end = p;
+    if (*p == '.') {
+        point = p;
+        p = skip_digits(p + 1);
+        if (p == point + 1)
+            return fail(r, p, "a digit must follow the decimal point");
+    }
+    bool exponent = (*p | 0x20) == 'e';
+    if (exponent) {
+        p++;
+        p += *p == '+' || *p == '-';
+        const char *e = p;
+        p = skip_digits(p);
+        if (p == e)
+            return fail(r, p, "a digit must follow the exponent sign");
+    }
+    n->type = JSON_NUMBER;
+    n->flags = r->marking && is_marked(r, s, p) ? JSON_MARKED : 0;
+    const char *end = point && !exponent ? trim_fraction(point, p) : p;
+    bool zero = end - digits == 1 && *digits == '0';
+    bool small = *digits == '0' && !zero; /* 0.…: ES6 turns to exponents below 1e-6 */
+    size_t count = (size_t)(end - digits) - (point && end > point);
+    if (AW_UNLIKELY(exponent || count > EXACT_DIGITS || (small && memcmp(digits, "0.00000", 7) == 0)))
+        return read_number_slow(r, s, p, whole_end == p, n);
+    n->text = zero ? digits : s; /* -0 is 0 */
+    n->len = (uint32_t)(end - n->text);
+    return p;
+}
+
+/* ---- objects and arrays ----------------------------------------------------------------------------------------------*/
+
+static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape);
+
+static AW_COLD const char *fail_duplicate(struct reader *r, const char *p, const struct json_node *second)
+{
+    const struct json_doc *doc = r->doc;
+    bool in_text = second->key >= doc->text && second->key < doc->text + doc->len;
+    return fail(r, in_text ? second->key : p, "duplicate member name in an object");
+}
+
+static void merge_runs(const struct sort_item *a, size_t na, const struct sort_item *b, size_t nb, struct sort_item *out)
+{
+    while (na > 0 && nb > 0) {
+        if (json_compare_keys(a->node, b->node) <= 0) {
+            *out++ = *a++;
+            na--;
+        } else {
+            *out++ = *b++;
+            nb--;
+        }
+    }
+    memcpy(out, a, na * sizeof *a);
+    memcpy(out + na, b, nb * sizeof *b);
+}
+
+/* Bottom-up merge sort; spare is as large as items. Returns where the result stands. */
+static struct sort_item *sort_items(struct sort_item *items, struct sort_item *spare, size_t n)
+{
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t i = 0; i < n; i += 2 * width) {
+            size_t na = n - i < width ? n - i : width;
+            size_t nb = n - i - na < width ? n - i - na : width;
+            merge_runs(items + i, na, items + i + na, nb, spare + i);
+        }
+        struct sort_item *t = items;
+        items = spare;
+        spare = t;
+    }
+    return items;
+}
+
+static void insertion_sort(struct sort_item *items, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct sort_item x = items[i];
+        size_t j = i;
+        for (; j > 0 && json_compare_keys(items[j - 1].node, x.node) > 0; j--)
+            items[j] = items[j - 1];
+        items[j] = x;
+    }
+}
+
+/* Links the children of an object in canonical order. */
+static const char *sort_members(struct reader *r, const char *p, uint32_t self)
+{
+    struct json_doc *doc = r->doc;
+    struct json_node *object = &doc->nodes[self];
+    struct sort_item few[SHORT_SORT], *items = few;
+    size_t n = object->len;
+    if (n > SHORT_SORT) {
+        if (doc->sort_capacity < 2 * n) {
+            free(doc->sort);
+            doc->sort = malloc(2 * n * sizeof *doc->sort);
+            doc->sort_capacity = doc->sort ? 2 * n : 0;
+            if (!doc->sort)
+                return fail_memory(r);
+        }
+        items = doc->sort;
+    }
+    size_t i = 0;
+    for (uint32_t c = object->first; c; c = doc->nodes[c].next)
+        items[i++] = (struct sort_item){&doc->nodes[c], c};
+    if (n > SHORT_SORT)
+        items = sort_items(items, items + n, n);
+    else
+        insertion_sort(items, n);
+    object->first = items[0].index;
+    for (i = 1; i < n; i++) {
+        if (AW_UNLIKELY(json_compare_keys(items[i - 1].node, items[i].node) == 0))
+            return fail_duplicate(r, p, items[i - 1].node > items[i].node ? items[i - 1].node : items[i].node);
+        doc->nodes[items[i - 1].index].next = items[i].index;
+    }
+    object->last = items[n - 1].index;
+    doc->nodes[object->last].next = 0;
+    return p;
+}
+
+static inline const struct json_shape_member *find_member(const struct json_shape *shape, const char *key, size_t len)
+{
+    if (len >= JSON_SHAPE_NAME)
+        return NULL;
+    uint64_t head = text_head(key, len);
+    for (const struct json_shape_member *m = &shape->members[shape->first[len]]; m->len == len; m++) {
+        if (text_head(m->name, 8) != head)
+            continue;
+        if (len <= 8 || (text_head(m->name + 8, 8) == text_head(key + 8, len - 8) &&
+                         (len <= 16 || text_head(m->name + 16, 8) == text_head(key + 16, len - 16))))
+            return m->len ? m : NULL;
+    }
+    return NULL;
+}
+
+/* Appends child to self's children; *sorted stays true while their names rise. */
+static inline const char *link_member(struct reader *r, const char *p, uint32_t self, uint32_t child, bool *sorted)
+{
+    struct json_node *nodes = r->doc->nodes, *object = &nodes[self];
+    object->len++;
+    if (object->last == 0) {
+        object->first = object->last = child;
+        return p;
+    }
+    int order = json_compare_keys(&nodes[object->last], &nodes[child]);
+    if (AW_UNLIKELY(order == 0))
+        return fail_duplicate(r, p, &nodes[child]);
+    *sorted &= order < 0;
+    nodes[object->last].next = child;
+    object->last = child;
+    return p;
+}
+
+/* p is behind the name's quote: ':' and the value. */
+static inline const char *read_member_value(struct reader *r, const char *p, uint32_t child, uint32_t depth,
+                                            const struct json_shape *shape)
+{
+    p = skip_space(p);
+    if (AW_UNLIKELY(*p != ':'))
+        return fail(r, p, "':' expected after a member's name");
+    return read_value(r, skip_space(p + 1), child, depth, shape);
+}
+
+static const char *read_object(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape)
+{
+    bool sorted = true;
+    p = skip_space(p + 1);
+    if (*p == '}')
+        return p + 1;
+    for (;;) {
+        if (AW_UNLIKELY(*p != '"'))
+            return fail(r, p, p >= r->end ? "the text ends inside an object" : "a member's name in quotes expected");
+        uint32_t child = json_node_new(r->doc);
+        if (AW_UNLIKELY(child == 0))
+            return fail_memory(r);
+        struct json_node *n = &r->doc->nodes[child];
+        p = read_string(r, p + 1, n);
+        if (AW_UNLIKELY(p == NULL))
+            return NULL;
+        n->key = n->text;
+        n->key_len = n->len;
+        n->key_head = text_head(n->key, n->key_len);
+        n->flags = (uint8_t)((n->flags & (TEXT_ESCAPE | TEXT_NON_ASCII)) * JSON_KEY_ESCAPE);
+        const struct json_shape_member *m = shape ? find_member(shape, n->key, n->key_len) : NULL;
+        if (m) {
+            if (AW_UNLIKELY(r->slots[m->slot] != 0))
+                return fail_duplicate(r, p, n);
+            r->slots[m->slot] = child;
+        } else if (AW_UNLIKELY(link_member(r, p, self, child, &sorted) == NULL)) {
+            return NULL;
+        }
+        p = read_member_value(r, p, child, depth, m ? m->shape : NULL);
+        if (AW_UNLIKELY(p == NULL))
+            return NULL;
+        p = skip_space(p);
+        if (*p == ',')
+            p = skip_space(p + 1);
+        else if (AW_LIKELY(*p == '}'))
+            return AW_LIKELY(sorted) || sort_members(r, p, self) ? p + 1 : NULL;
+        else
+            return fail(r, p, p >= r->end ? "the text ends inside an object" : "',' or '}' expected");
+    }
+}
+
+static const char *read_array(struct reader *r, const char *p, uint32_t self, uint32_t depth)
+{
+    p = skip_space(p + 1);
+    if (*p == ']')
+        return p + 1;
+    for (;;) {
+        uint32_t child = json_node_new(r->doc);
+        if (AW_UNLIKELY(child == 0))
+            return fail_memory(r);
+        struct json_node *array = &r->doc->nodes[self];
+        array->len++;
+        if (array->last)
+            r->doc->nodes[array->last].next = child;
+        else
+            array->first = child;
+        array->last = child;
+        p = read_value(r, p, child, depth, NULL);
+        if (AW_UNLIKELY(p == NULL))
+            return NULL;
+        p = skip_space(p);
+        if (*p == ',')
+            p = skip_space(p + 1);
+        else if (*p == ']')
+            return p + 1;
+        else
+            return fail(r, p, p >= r->end ? "the text ends inside an array" : "',' or ']' expected");
+    }
+}
+
+static inline const char *read_word(struct reader *r, const char *p, struct json_node *n, const char *word, size_t len, int type)
+{
+    if (memcmp(p, word, len) != 0)
+        return fail(r, p, "not a value: true, false, null, a number, a string, an object or an array expected");
+    n->type = (uint8_t)type;
+    n->text = word;
+    n->len = (uint32_t)len;
+    return p + len;
+}
+
+/* The words are padded: texts have 16 readable bytes behind them. */
+static const char word_true[32] = "true", word_false[32] = "false", word_null[32] = "null";
+
+static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape)
+{
+    struct json_node *n = &r->doc->nodes[self];
+    uint8_t key_flags = n->flags;
+    const char *s = p;
+    n->len = 0;
+    n->text = NULL;
+    switch (*p) {
+    case '"':
+        p = read_string(r, p + 1, n);
+        if (AW_UNLIKELY(p == NULL))
+            return NULL;
+        n->type = JSON_STRING;
+        n->flags &= (uint8_t)~TEXT_NON_ASCII;
+        if (r->marking && is_marked(r, s, p))
+            n->flags |= JSON_MARKED;
+        break;
+    case '{':
+    case '[':
+        if (AW_UNLIKELY(depth == 0))
+            return fail(r, p, "nested too deeply");
+        n->type = *p == '{' ? JSON_OBJECT : JSON_ARRAY;
+        return *p == '{' ? read_object(r, p, self, depth - 1, shape) : read_array(r, p, self, depth - 1);
+    case 't':
+        p = read_word(r, p, n, word_true, 4, JSON_TRUE);
+        break;
+    case 'f':
+        p = read_word(r, p, n, word_false, 5, JSON_FALSE);
+        break;
+    case 'n':
+        p = read_word(r, p, n, word_null, 4, JSON_NULL);
+        break;
+    case '-':
+    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+        p = read_number(r, p, n);
+        break;
+    default:
+        return fail(r, p, p >= r->end ? "the text ends where a value should stand"
+                                      : "not a value: true, false, null, a number, a string, an object or an array expected");
+    }
+    if (AW_LIKELY(p != NULL))
+        n->flags |= key_flags;
+    return p;
+}
+
+int json_read(struct json_doc *doc, const struct json_read_options *o, struct json_error *ret_error)
+{
+    static const uint32_t no_marks[] = {UINT32_MAX};
+    struct reader r = {.doc = doc,
+                       .end = doc->text + doc->len,
+                       .marks = o->marks ? o->marks : no_marks,
+                       .slots = o->slots,
+                       .error = ret_error,
+                       .rc = 0,
+                       .accept_rounded = o->accept_rounded,
+                       .mark_all = o->mark_all,
+                       .marking = o->mark_all || o->marks};
+    const char *p = doc->text;
+    if (json_node_new(doc) != JSON_TOP)
+        return -ENOMEM;
+    if (memcmp(p, "\xef\xbb\xbf", 3) == 0)
+        p = fail(&r, p, "byte order mark: JSON text must begin without one");
+    else
+        p = read_value(&r, skip_space(p), JSON_TOP, o->max_depth, o->shape);
+    if (p) {
+        p = skip_space(p);
+        if (p == r.end)
+            return 0;
+        fail(&r, p, "only one value is allowed, more text follows it");
+    }
+    json_error_place(ret_error, doc->text, doc->len);
+    return r.rc;
+}
+
+int json_parse(struct json_doc *doc, const char *text, size_t len, uint32_t max_depth, struct json_error *ret_error)
+{
+    struct json_read_options options = {.max_depth = max_depth};
+    memset(ret_error, 0, sizeof *ret_error);
+    ret_error->message = "";
+    int rc = json_load(doc, text, len);
+    if (rc == 0)
+        rc = json_read(doc, &options, ret_error);
+    else
+        ret_error->message = rc == -ENOMEM ? "out of memory" : "the text is longer than 1 GiB";
+    return rc;
+}
