@@ -28,8 +28,11 @@ struct reader {
     const uint32_t *marks;
     uint32_t *slots;
     struct json_error *error;
+    const char *span_start, *span_end;
     int rc;
     bool accept_rounded, mark_all, marking;
+    bool canonical; /* so far */
+    uint8_t span_slot;
 };
 
 /* ---- documents -------------------------------------------------------------------------------------------------------*/
@@ -79,18 +82,29 @@ void json_doc_destroy(struct json_doc *doc)
     free(doc);
 }
 
-uint32_t json_node_slow(struct json_doc *doc)
+bool json_reserve(struct json_doc *doc, uint32_t more)
 {
-    uint32_t capacity = doc->capacity ? doc->capacity * 2 : 64;
+    uint64_t need = (uint64_t)doc->count + more, capacity = doc->capacity ? doc->capacity : 64;
+    while (capacity < need)
+        capacity *= 2;
+    if (capacity == doc->capacity)
+        return true;
     size_t bytes;
-    if (capacity < doc->capacity || !base_mul_size(capacity, sizeof doc->nodes[0], &bytes))
-        return 0;
+    if (capacity > UINT32_MAX || !base_mul_size((size_t)capacity, sizeof doc->nodes[0], &bytes))
+        return false;
     struct json_node *nodes = realloc(doc->nodes, bytes);
     if (!nodes)
-        return 0;
+        return false;
     doc->nodes = nodes;
-    doc->capacity = capacity;
-    memset(&nodes[doc->count], 0, sizeof nodes[0]);
+    doc->capacity = (uint32_t)capacity;
+    return true;
+}
+
+uint32_t json_node_slow(struct json_doc *doc)
+{
+    if (!json_reserve(doc, 1))
+        return 0;
+    memset(&doc->nodes[doc->count], 0, sizeof doc->nodes[0]);
     return doc->count++;
 }
 
@@ -149,10 +163,12 @@ void json_error_place(struct json_error *error, const char *text, size_t len)
 
 /* ---- strings ---------------------------------------------------------------------------------------------------------*/
 
-static inline const char *skip_space(const char *p)
+static inline const char *skip_space(struct reader *r, const char *p)
 {
-    while (AW_UNLIKELY((unsigned char)*p <= ' ') && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    while (AW_UNLIKELY((unsigned char)*p <= ' ') && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
         p++;
+        r->canonical = false;
+    }
     return p;
 }
 
@@ -163,6 +179,7 @@ static const char *read_escape(struct reader *r, const char *p, char **out)
     unsigned char c = (unsigned char)p[1];
     if (c < 128 && plain[c]) {
         *(*out)++ = plain[c];
+        r->canonical &= c != '/';
         return p + 2;
     }
     if (c != 'u')
@@ -181,6 +198,9 @@ static const char *read_escape(struct reader *r, const char *p, char **out)
         code = 0x10000 + ((code - 0xd800) << 10) + ((uint32_t)low - 0xdc00);
         used = 12;
     }
+    char written[8]; /* the one way in which a canonical writer would write it */
+    r->canonical = r->canonical && code < 0x20 && text_put_escape(written, (unsigned char)code) - written == 6 &&
+                   memcmp(written, p, 6) == 0;
     *out = text_put_utf8(*out, code);
     return p + used;
 }
@@ -296,6 +316,7 @@ static const char *read_number_slow(struct reader *r, const char *s, const char 
     if (integer && !number_holds_integer(value, s, len) &&
         !(r->accept_rounded && out_len == len && memcmp(out, s, len) == 0))
         return fail(r, s, "a double cannot hold this integer exactly: write it as a string");
+    r->canonical = r->canonical && out_len == len && memcmp(out, s, len) == 0;
     n->text = out;
     n->len = (uint32_t)out_len;
     return end;
@@ -353,6 +374,7 @@ static const char *read_number(struct reader *r, const char *p, struct json_node
         return read_number_slow(r, s, p, whole_end == p, n);
     n->text = zero ? digits : s; /* -0 is 0 */
     n->len = (uint32_t)(end - n->text);
+    r->canonical &= end == p && n->text == s;
     return p;
 }
 
@@ -481,19 +503,29 @@ static inline const char *link_member(struct reader *r, const char *p, uint32_t 
 static inline const char *read_member_value(struct reader *r, const char *p, uint32_t child, uint32_t depth,
                                             const struct json_shape *shape)
 {
-    p = skip_space(p);
+    p = skip_space(r, p);
     if (AW_UNLIKELY(*p != ':'))
         return fail(r, p, "':' expected after a member's name");
-    return read_value(r, skip_space(p + 1), child, depth, shape);
+    return read_value(r, skip_space(r, p + 1), child, depth, shape);
+}
+
+static inline const char *finish_object(struct reader *r, const char *p, uint32_t self, bool sorted)
+{
+    if (AW_LIKELY(sorted))
+        return p + 1;
+    r->canonical = false;
+    return sort_members(r, p, self) ? p + 1 : NULL;
 }
 
 static const char *read_object(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape)
 {
     bool sorted = true;
-    p = skip_space(p + 1);
+    uint32_t before = 0; /* the member just read, known or not */
+    p = skip_space(r, p + 1);
     if (*p == '}')
         return p + 1;
     for (;;) {
+        const char *start = p;
         if (AW_UNLIKELY(*p != '"'))
             return fail(r, p, p >= r->end ? "the text ends inside an object" : "a member's name in quotes expected");
         uint32_t child = json_node_new(r->doc);
@@ -515,14 +547,22 @@ static const char *read_object(struct reader *r, const char *p, uint32_t self, u
         } else if (AW_UNLIKELY(link_member(r, p, self, child, &sorted) == NULL)) {
             return NULL;
         }
+        if (shape && r->canonical) {
+            r->canonical = !before || json_compare_keys(&r->doc->nodes[before], n) < 0;
+            before = child;
+        }
         p = read_member_value(r, p, child, depth, m ? m->shape : NULL);
         if (AW_UNLIKELY(p == NULL))
             return NULL;
-        p = skip_space(p);
+        if (m && m->slot == r->span_slot) {
+            r->span_start = start;
+            r->span_end = p;
+        }
+        p = skip_space(r, p);
         if (*p == ',')
-            p = skip_space(p + 1);
+            p = skip_space(r, p + 1);
         else if (AW_LIKELY(*p == '}'))
-            return AW_LIKELY(sorted) || sort_members(r, p, self) ? p + 1 : NULL;
+            return finish_object(r, p, self, sorted);
         else
             return fail(r, p, p >= r->end ? "the text ends inside an object" : "',' or '}' expected");
     }
@@ -530,7 +570,7 @@ static const char *read_object(struct reader *r, const char *p, uint32_t self, u
 
 static const char *read_array(struct reader *r, const char *p, uint32_t self, uint32_t depth)
 {
-    p = skip_space(p + 1);
+    p = skip_space(r, p + 1);
     if (*p == ']')
         return p + 1;
     for (;;) {
@@ -547,9 +587,9 @@ static const char *read_array(struct reader *r, const char *p, uint32_t self, ui
         p = read_value(r, p, child, depth, NULL);
         if (AW_UNLIKELY(p == NULL))
             return NULL;
-        p = skip_space(p);
+        p = skip_space(r, p);
         if (*p == ',')
-            p = skip_space(p + 1);
+            p = skip_space(r, p + 1);
         else if (*p == ']')
             return p + 1;
         else
@@ -615,7 +655,7 @@ static const char *read_value(struct reader *r, const char *p, uint32_t self, ui
     return p;
 }
 
-int json_read(struct json_doc *doc, const struct json_read_options *o, struct json_error *ret_error)
+int json_read(struct json_doc *doc, const struct json_read_options *o, struct json_read_result *ret, struct json_error *ret_error)
 {
     static const uint32_t no_marks[] = {UINT32_MAX};
     struct reader r = {.doc = doc,
@@ -626,18 +666,24 @@ int json_read(struct json_doc *doc, const struct json_read_options *o, struct js
                        .rc = 0,
                        .accept_rounded = o->accept_rounded,
                        .mark_all = o->mark_all,
-                       .marking = o->mark_all || o->marks};
+                       .marking = o->mark_all || o->marks,
+                       .canonical = true,
+                       .span_slot = o->span_slot};
     const char *p = doc->text;
     if (json_node_new(doc) != JSON_TOP)
         return -ENOMEM;
     if (memcmp(p, "\xef\xbb\xbf", 3) == 0)
         p = fail(&r, p, "byte order mark: JSON text must begin without one");
     else
-        p = read_value(&r, skip_space(p), JSON_TOP, o->max_depth, o->shape);
+        p = read_value(&r, skip_space(&r, p), JSON_TOP, o->max_depth, o->shape);
     if (p) {
-        p = skip_space(p);
-        if (p == r.end)
+        p = skip_space(&r, p);
+        if (p == r.end) {
+            if (ret)
+                *ret = (struct json_read_result){r.canonical, r.span_start ? (size_t)(r.span_start - doc->text) : 0,
+                                                 r.span_start ? (size_t)(r.span_end - doc->text) : 0};
             return 0;
+        }
         fail(&r, p, "only one value is allowed, more text follows it");
     }
     json_error_place(ret_error, doc->text, doc->len);
@@ -651,7 +697,7 @@ int json_parse(struct json_doc *doc, const char *text, size_t len, uint32_t max_
     ret_error->message = "";
     int rc = json_load(doc, text, len);
     if (rc == 0)
-        rc = json_read(doc, &options, ret_error);
+        rc = json_read(doc, &options, NULL, ret_error);
     else
         ret_error->message = rc == -ENOMEM ? "out of memory" : "the text is longer than 1 GiB";
     return rc;

@@ -46,13 +46,14 @@ struct json_doc {
 /* A known object: its members' values go into slots[] and are not linked as children. Members stand sorted by length; the
  * last entry has length 0; first[n] is the index of the first member of length n (or of the last entry). */
 #define JSON_SHAPE_NAME 24u
+struct json_shape_member {
+    char name[JSON_SHAPE_NAME]; /* zero-filled */
+    uint8_t len, slot;
+    const struct json_shape *shape; /* of the value, when it is an object; or NULL */
+};
 struct json_shape {
     uint8_t first[JSON_SHAPE_NAME];
-    struct json_shape_member {
-        char name[JSON_SHAPE_NAME]; /* zero-filled */
-        uint8_t len, slot;
-        const struct json_shape *shape; /* of the value, when it is an object; or NULL */
-    } members[];
+    const struct json_shape_member *members;
 };
 
 struct json_read_options {
@@ -62,11 +63,17 @@ struct json_read_options {
     uint32_t *slots;                /* with shape: zeroed by the caller */
     const uint32_t *marks;          /* rising offsets, ended by UINT32_MAX: strings and numbers over one get JSON_MARKED */
     bool mark_all;
+    uint8_t span_slot; /* whose place in the text is wanted; 0 = none */
+};
+struct json_read_result {
+    bool canonical; /* the text is, byte for byte, what a canonical writer would have written */
+    size_t span_start, span_end; /* of span_slot's member, from its name's quote to its value's end; both 0: absent */
 };
 
-/* Two steps, so that the padded copy can be looked at in between: take a copy of the text, read it. Node 1 is the top. */
+/* Two steps, so that the padded copy can be looked at in between: take a copy of the text, read it. Node 1 is the top. ret may
+ * be NULL when nothing is wanted in it. */
 int json_load(struct json_doc *doc, const char *text, size_t len); /* 0, -ENOMEM, -E2BIG */
-int json_read(struct json_doc *doc, const struct json_read_options *options, struct json_error *ret_error);
+int json_read(struct json_doc *doc, const struct json_read_options *options, struct json_read_result *ret, struct json_error *ret_error);
 #define JSON_TOP 1u
 
 void json_doc_init(struct json_doc *doc);
@@ -74,6 +81,8 @@ void json_doc_reset(struct json_doc *doc); /* no nodes, empty arena; memory is k
 void json_doc_release(struct json_doc *doc);
 /* A new zeroed node's index, 0 without memory. Moves the array. */
 uint32_t json_node_slow(struct json_doc *doc);
+/* Makes room for so many more nodes: json_node_new() does not move the array for that long. False: no memory. */
+bool json_reserve(struct json_doc *doc, uint32_t more);
 static inline uint32_t json_node_new(struct json_doc *doc)
 {
     if (AW_UNLIKELY(doc->count >= doc->capacity))

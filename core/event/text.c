@@ -80,7 +80,7 @@ bool text_utf8_valid(const char *in, size_t len)
     return true;
 }
 
-static char *put_escape(char *out, unsigned char c)
+char *text_put_escape(char *out, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
     static const char short_form[0x20] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
@@ -120,7 +120,7 @@ char *text_escape(char *out, const char *in, size_t len)
             continue;
         }
 #endif
-        out = put_escape(out, (unsigned char)*in++);
+        out = text_put_escape(out, (unsigned char)*in++);
     }
     return out;
 }

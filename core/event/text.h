@@ -32,6 +32,8 @@ bool text_utf8_valid(const char *in, size_t len);
 /* Writes the escapes of RFC 8785 for the bytes that need one, the rest as it is. out needs 6 * len bytes and 16 more; in has
  * 16 readable bytes behind it. Returns the end of what was written. */
 char *text_escape(char *out, const char *in, size_t len);
+/* The escape of one byte that needs one; at most 6 bytes. Returns the end. */
+char *text_put_escape(char *out, unsigned char c);
 /* Writes a code point as UTF-8; returns the end. */
 char *text_put_utf8(char *out, uint32_t code);
 /* Compares two UTF-8 texts by their UTF-16 code units, as RFC 8785 sorts names: < 0, 0, > 0. */

@@ -1,0 +1,444 @@
+/* tree.c - see tree.h. SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "event/tree.h"
+
+#include "event/redact.h"
+
+#define NAME_MAX_BYTES 1024u
+#define DEPTH_MAX 64 /* of a path */
+
+static const char why_utf8[] = "not valid UTF-8";
+
+void tree_init(struct event_tree *t)
+{
+    json_doc_init(&t->doc);
+    memset(t->slots, 0, sizeof t->slots);
+    t->bound = 0;
+}
+
+void tree_reset(struct event_tree *t)
+{
+    json_doc_reset(&t->doc);
+    memset(t->slots, 0, sizeof t->slots);
+    t->bound = 0;
+}
+
+void tree_release(struct event_tree *t)
+{
+    json_doc_release(&t->doc);
+    tree_init(t);
+}
+
+/* ---- texts and values --------------------------------------------------------------------------------------------------*/
+
+static char *keep_text(struct event_tree *t, const char *text, size_t len)
+{
+    char *p = arena_text(&t->doc.arena, len);
+    if (p && len > 0)
+        memcpy(p, text, len);
+    return p;
+}
+
+/* A value without a place; its text is kept. */
+static int make_value(struct event_tree *t, const struct tree_value *v, struct json_node *ret, const char **ret_why)
+{
+    static const char words[][8] = {[JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true"};
+    memset(ret, 0, sizeof *ret);
+    ret->type = v->type;
+    if (v->type >= JSON_ARRAY)
+        return AW_SUCCESS;
+    size_t len = v->type < JSON_NUMBER ? strlen(words[v->type]) : v->len;
+    if (len > EVENT_MAX_JSON) {
+        *ret_why = "longer than 8 MiB";
+        return AW_ERR_INVALID_EVENT;
+    }
+    const char *text = keep_text(t, v->type < JSON_NUMBER ? words[v->type] : v->text, len);
+    if (!text)
+        return AW_ERR_NOMEM;
+    ret->text = text;
+    ret->len = (uint32_t)len;
+    if (v->type == JSON_STRING) {
+        unsigned c = text_classify(text, len);
+        if (AW_UNLIKELY(c & TEXT_NON_ASCII) && !text_utf8_valid(text, len)) {
+            *ret_why = why_utf8;
+            return AW_ERR_INVALID_EVENT;
+        }
+        ret->flags = (uint8_t)((c & TEXT_ESCAPE) | (scan_suspicious(text, len) ? JSON_MARKED : 0));
+    } else if (v->type == JSON_NUMBER) {
+        ret->flags = scan_suspicious(text, len) ? JSON_MARKED : 0;
+    }
+    t->bound += (ret->flags & JSON_TEXT_ESCAPE ? 6 : 1) * len;
+    return AW_SUCCESS;
+}
+
+/* Gives the node at its place another value; name and links stay. */
+static void put_value(struct event_tree *t, uint32_t at, const struct json_node *v)
+{
+    struct json_node *n = &t->doc.nodes[at];
+    n->type = v->type;
+    n->text = v->text;
+    n->len = v->len;
+    n->first = v->first;
+    n->last = v->last;
+    n->flags = (uint8_t)((n->flags & (JSON_KEY_ESCAPE | JSON_KEY_NON_ASCII)) | v->flags);
+}
+
+static int put_key(struct event_tree *t, struct json_node *n, const char *key, size_t len, const char **ret_why)
+{
+    char *p = keep_text(t, key, len);
+    if (!p)
+        return AW_ERR_NOMEM;
+    unsigned c = text_classify(p, len);
+    if ((c & TEXT_NON_ASCII) && !text_utf8_valid(p, len)) {
+        *ret_why = why_utf8;
+        return AW_ERR_INVALID_EVENT;
+    }
+    n->key = p;
+    n->key_len = (uint32_t)len;
+    n->key_head = text_head(p, len);
+    n->flags = (uint8_t)((n->flags & ~(JSON_KEY_ESCAPE | JSON_KEY_NON_ASCII)) | c * JSON_KEY_ESCAPE);
+    t->bound += (c & TEXT_ESCAPE ? 6 : 1) * len;
+    return AW_SUCCESS;
+}
+
+/* ---- members -----------------------------------------------------------------------------------------------------------*/
+
+bool tree_link(struct event_tree *t, uint32_t object, uint32_t child)
+{
+    struct json_node *nodes = t->doc.nodes, *o = &nodes[object], *c = &nodes[child];
+    c->next = 0;
+    if (o->last == 0) {
+        o->first = o->last = child;
+    } else if (json_compare_keys(&nodes[o->last], c) < 0) {
+        nodes[o->last].next = child;
+        o->last = child;
+    } else {
+        uint32_t before = 0, at = o->first;
+        int order = 1;
+        while (at && (order = json_compare_keys(&nodes[at], c)) < 0) {
+            before = at;
+            at = nodes[at].next;
+        }
+        if (at && order == 0)
+            return false;
+        c->next = at;
+        if (before)
+            nodes[before].next = child;
+        else
+            o->first = child;
+    }
+    o->len++;
+    return true;
+}
+
+static void link_item(struct event_tree *t, uint32_t array, uint32_t child)
+{
+    struct json_node *a = &t->doc.nodes[array];
+    t->doc.nodes[child].next = 0;
+    if (a->last)
+        t->doc.nodes[a->last].next = child;
+    else
+        a->first = child;
+    a->last = child;
+    a->len++;
+}
+
+static uint32_t find_child(const struct event_tree *t, uint32_t object, const char *key, size_t len)
+{
+    const struct json_node *nodes = t->doc.nodes;
+    for (uint32_t c = nodes[object].first; c; c = nodes[c].next) {
+        if (nodes[c].key_len == len && memcmp(nodes[c].key, key, len) == 0)
+            return c;
+    }
+    return 0;
+}
+
+/* ---- paths -------------------------------------------------------------------------------------------------------------*/
+
+struct step {
+    enum { STEP_NAME, STEP_APPEND, STEP_INDEX } kind;
+    size_t len, index;
+    char name[NAME_MAX_BYTES];
+};
+
+static const char *next_index(const char *p, struct step *s, const char **ret_why)
+{
+    p++;
+    s->kind = *p == ']' ? STEP_APPEND : STEP_INDEX;
+    s->index = 0;
+    for (; *p >= '0' && *p <= '9' && s->index < 100000000; p++)
+        s->index = s->index * 10 + (size_t)(*p - '0');
+    if (*p != ']' || (p[1] != '\0' && p[1] != '.' && p[1] != '[')) {
+        *ret_why = "the path is wrong: [] or [NUMBER] and then '.', '[' or the end expected";
+        return NULL;
+    }
+    p++;
+    if (*p == '.' && p[1] == '\0') {
+        *ret_why = "the path ends with a dot";
+        return NULL;
+    }
+    return *p == '.' ? p + 1 : p;
+}
+
+/* One step of a path; returns where the next one begins. */
+static const char *next_step(const char *p, struct step *s, const char **ret_why)
+{
+    if (*p == '[')
+        return next_index(p, s, ret_why);
+    s->kind = STEP_NAME;
+    s->len = 0;
+    for (; *p != '\0' && *p != '.' && *p != '['; p++) {
+        if (*p == '\\' && p[1] != '\0')
+            p++;
+        if (s->len == sizeof s->name) {
+            *ret_why = "a name in the path is longer than 1024 bytes";
+            return NULL;
+        }
+        s->name[s->len++] = *p;
+    }
+    if (s->len == 0 || (*p == '.' && p[1] == '\0')) {
+        *ret_why = "the path has an empty name";
+        return NULL;
+    }
+    return *p == '.' ? p + 1 : p;
+}
+
+/* The child that a step names, made when it is a name or an appended item. 0 with *ret_rc. */
+static uint32_t take_step(struct event_tree *t, uint32_t at, const struct step *s, int *ret_rc, const char **ret_why)
+{
+    struct json_node *parent = &t->doc.nodes[at];
+    uint8_t want = s->kind == STEP_NAME ? JSON_OBJECT : JSON_ARRAY;
+    *ret_rc = AW_ERR_INVALID_EVENT;
+    if (parent->type == JSON_NONE)
+        parent->type = want;
+    if (parent->type != want) {
+        *ret_why = want == JSON_OBJECT ? "the path goes through something that is not an object"
+                                       : "the path indexes something that is not an array";
+        return 0;
+    }
+    uint32_t child = s->kind == STEP_NAME ? find_child(t, at, s->name, s->len) : 0;
+    if (s->kind == STEP_INDEX) {
+        child = parent->first;
+        for (size_t i = 0; child && i < s->index; i++)
+            child = t->doc.nodes[child].next;
+        if (!child)
+            *ret_why = "the array has no such element; NAME[] appends";
+        return child;
+    }
+    if (child)
+        return child;
+    *ret_rc = AW_ERR_NOMEM;
+    child = json_node_new(&t->doc);
+    if (child && s->kind == STEP_NAME) {
+        *ret_rc = put_key(t, &t->doc.nodes[child], s->name, s->len, ret_why);
+        if (*ret_rc != AW_SUCCESS)
+            return 0;
+        (void)tree_link(t, at, child);
+    } else if (child) {
+        link_item(t, at, child);
+    }
+    return child;
+}
+
+static uint32_t slot_node(struct event_tree *t, unsigned slot)
+{
+    if (t->slots[slot] == 0)
+        t->slots[slot] = json_node_new(&t->doc);
+    return t->slots[slot];
+}
+
+/* A failed path must not leave a node without a type behind. */
+static uint32_t give_up(struct event_tree *t, unsigned slot, uint32_t last)
+{
+    if (last && t->doc.nodes[last].type == JSON_NONE)
+        t->doc.nodes[last].type = JSON_OBJECT;
+    if (t->slots[slot] == last)
+        t->slots[slot] = 0;
+    return 0;
+}
+
+static unsigned first_slot(const char **path, int *ret_rc, const char **ret_why)
+{
+    struct step s;
+    *ret_rc = AW_ERR_INVALID_EVENT;
+    if (strncmp(*path, "actor.roles[", 12) == 0) { /* the one array among the known members */
+        *path += 11;
+        return SLOT_ACTOR_ROLES;
+    }
+    *path = next_step(*path, &s, ret_why);
+    if (!*path)
+        return SLOT_NONE;
+    unsigned slot = schema_slot(s.name, s.len);
+    if (slot != SLOT_NONE && slot_specs[slot].kind == KIND_OBJECT)
+        return slot;
+    *ret_why = slot == SLOT_NONE ? "events have no such member: put it under metadata" : "this member has no members of its own";
+    return SLOT_NONE;
+}
+
+/* The node of a path, made with all that lies in between. 0 with *ret_rc. */
+static uint32_t find_place(struct event_tree *t, const char *path, int *ret_rc, const char **ret_why)
+{
+    unsigned slot = schema_slot(path, strlen(path));
+    *ret_rc = AW_ERR_NOMEM;
+    if (AW_LIKELY(slot != SLOT_NONE))
+        return slot_node(t, slot);
+    slot = first_slot(&path, ret_rc, ret_why);
+    if (slot == SLOT_NONE)
+        return 0;
+    *ret_rc = AW_ERR_NOMEM;
+    uint32_t at = slot_node(t, slot), last = at;
+    for (int depth = 0; at && *path; depth++) {
+        struct step s;
+        last = at;
+        *ret_rc = AW_ERR_INVALID_EVENT;
+        *ret_why = "the path has more than 64 steps";
+        path = depth < DEPTH_MAX ? next_step(path, &s, ret_why) : NULL;
+        at = path ? take_step(t, at, &s, ret_rc, ret_why) : 0;
+        if (!at)
+            break;
+    }
+    return at ? at : give_up(t, slot, last);
+}
+
+int tree_set_slot(struct event_tree *t, unsigned slot, const struct tree_value *v, const char **ret_why)
+{
+    struct json_node value;
+    int rc = make_value(t, v, &value, ret_why);
+    uint32_t at = rc == AW_SUCCESS ? slot_node(t, slot) : 0;
+    if (AW_UNLIKELY(!at))
+        return rc == AW_SUCCESS ? AW_ERR_NOMEM : rc;
+    put_value(t, at, &value);
+    return AW_SUCCESS;
+}
+
+int tree_set(struct event_tree *t, const char *path, const struct tree_value *v, const char **ret_why)
+{
+    struct json_node value;
+    int rc = make_value(t, v, &value, ret_why);
+    uint32_t at = rc == AW_SUCCESS ? find_place(t, path, &rc, ret_why) : 0;
+    if (AW_UNLIKELY(!at))
+        return rc;
+    put_value(t, at, &value);
+    return AW_SUCCESS;
+}
+
+/* ---- copies ------------------------------------------------------------------------------------------------------------*/
+
+static uint32_t import_one(struct event_tree *t, const struct json_node *node, bool copy_texts)
+{
+    uint32_t i = json_node_new(&t->doc);
+    if (!i)
+        return 0;
+    struct json_node *n = &t->doc.nodes[i];
+    *n = *node;
+    n->next = 0;
+    if (node->type == JSON_OBJECT || node->type == JSON_ARRAY)
+        n->first = n->last = n->len = 0;
+    else
+        t->bound += (n->flags & JSON_TEXT_ESCAPE ? 6 : 1) * (size_t)n->len;
+    t->bound += (n->flags & JSON_KEY_ESCAPE ? 6 : 1) * (size_t)n->key_len;
+    if (copy_texts) {
+        if (n->text && !(n->text = keep_text(t, n->text, n->len)))
+            return 0;
+        if (n->key && !(n->key = keep_text(t, n->key, n->key_len)))
+            return 0;
+    }
+    return i;
+}
+
+uint32_t tree_import(struct event_tree *t, const struct json_node *base, const struct json_node *node, bool copy_texts)
+{
+    uint32_t i = import_one(t, node, copy_texts);
+    if (!i || (node->type != JSON_OBJECT && node->type != JSON_ARRAY))
+        return i;
+    for (uint32_t c = node->first; c; c = base[c].next) {
+        uint32_t child = tree_import(t, base, &base[c], copy_texts);
+        if (!child)
+            return 0;
+        link_item(t, i, child);
+    }
+    return i;
+}
+
+uint32_t tree_merge(struct event_tree *t, const struct json_node *a_base, const struct json_node *a, const struct json_node *b_base,
+                    const struct json_node *b)
+{
+    uint32_t i = import_one(t, a, false);
+    uint32_t x = a->first, y = b->first;
+    while (i && (x || y)) {
+        int order = !x ? 1 : !y ? -1 : json_compare_keys(&a_base[x], &b_base[y]);
+        uint32_t child;
+        if (order == 0 && a_base[x].type == JSON_OBJECT && b_base[y].type == JSON_OBJECT)
+            child = tree_merge(t, a_base, &a_base[x], b_base, &b_base[y]);
+        else if (order <= 0)
+            child = tree_import(t, a_base, &a_base[x], false);
+        else
+            child = tree_import(t, b_base, &b_base[y], false);
+        if (!child)
+            return 0;
+        link_item(t, i, child);
+        x = order <= 0 ? a_base[x].next : x;
+        y = order >= 0 ? b_base[y].next : y;
+    }
+    return i;
+}
+
+bool tree_copy(struct event_tree *t, const struct event_tree *from)
+{
+    for (unsigned s = SLOT_NONE + 1; s < SLOT_COUNT; s++) {
+        if (!from->slots[s])
+            continue;
+        t->slots[s] = tree_import(t, from->doc.nodes, &from->doc.nodes[from->slots[s]], true);
+        if (!t->slots[s])
+            return false;
+    }
+    return true;
+}
+
+/* ---- JSON --------------------------------------------------------------------------------------------------------------*/
+
+/* actor, context and target are taken apart: their known members go to their slots. */
+static int take_group(struct event_tree *t, unsigned group, const struct json_doc *from, const uint32_t *slots)
+{
+    t->slots[group] = tree_import(t, from->nodes, &from->nodes[JSON_TOP], true);
+    if (!t->slots[group])
+        return AW_ERR_NOMEM;
+    for (unsigned s = SLOT_NONE + 1; s < SLOT_COUNT; s++) {
+        if (slot_specs[s].parent != group)
+            continue;
+        t->slots[s] = slots[s] ? tree_import(t, from->nodes, &from->nodes[slots[s]], true) : 0;
+        if (slots[s] && !t->slots[s])
+            return AW_ERR_NOMEM;
+    }
+    return AW_SUCCESS;
+}
+
+int tree_set_json(struct event_tree *t, const char *path, struct json_doc *reader, const char *json, size_t len,
+                  const char **ret_why)
+{
+    struct json_error error = {0, 0, 0, ""};
+    uint32_t slots[SLOT_COUNT] = {0};
+    unsigned slot = schema_slot(path, strlen(path));
+    struct json_read_options options = {
+        .max_depth = JSON_MAX_DEPTH_DEFAULT, .shape = schema_shape(slot), .slots = slots, .mark_all = true};
+    int rc = len > EVENT_MAX_JSON ? -E2BIG : json_load(reader, json, len);
+    if (rc == 0)
+        rc = json_read(reader, &options, NULL, &error);
+    if (rc != 0) {
+        *ret_why = rc == -E2BIG ? "longer than 8 MiB" : error.message;
+        return rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_INVALID_EVENT;
+    }
+    const struct json_node *top = &reader->nodes[JSON_TOP];
+    if (options.shape && top->type == JSON_OBJECT)
+        return take_group(t, slot, reader, slots);
+    uint32_t value = tree_import(t, reader->nodes, top, true);
+    if (!value)
+        return AW_ERR_NOMEM;
+    uint32_t at = find_place(t, path, &rc, ret_why);
+    if (!at)
+        return rc;
+    struct json_node v = t->doc.nodes[value];
+    put_value(t, at, &v);
+    return AW_SUCCESS;
+}
