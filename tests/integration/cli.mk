@@ -7,3 +7,8 @@ EXTRA_DIST += $(cli_tests) tests/integration/cli/lib.sh
 check_PROGRAMS += tests/integration/cli/test_text.t
 tests_integration_cli_test_text_t_SOURCES = tests/integration/cli/test_text.c tools/text.c tools/cli.h
 tests_integration_cli_test_text_t_CPPFLAGS = -I$(top_srcdir)/include
+# A store of a third party: the host must do all the work.
+check_LTLIBRARIES += tests/integration/cli/sink_plain.la
+tests_integration_cli_sink_plain_la_SOURCES = tests/integration/cli/sink_plain.c
+tests_integration_cli_sink_plain_la_CPPFLAGS = -I$(top_srcdir)/include
+tests_integration_cli_sink_plain_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS) -rpath /nowhere

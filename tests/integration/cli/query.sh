@@ -3,9 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
-kinds=file
-have_plugin sqlite && kinds="file sqlite"
-configure s "$([ "$kinds" = file ] || echo sqlite)"
+# "plain" is a store that leaves every filter, limit and direction to the host.
+AUDITWELL_PLUGIN_PATH=$AUDITWELL_PLUGIN_PATH:$top_builddir/tests/integration/cli/.libs
+export AUDITWELL_PLUGIN_PATH
+kinds="file plain"
+have_plugin sqlite && kinds="file plain sqlite"
+configure s "${kinds#file plain }"
 events 200 | "$aw" -c s/audit.conf log -q || fail "events"
 now_event='{"action":"invoice.pay","outcome":"ERROR","actor":{"type":"user","id":"ev\u00e9\"x"},"target":{"type":"invoice"},"context":{"tenantId":"t\u00fc"}}'
 echo "$now_event" | "$aw" -c s/audit.conf log -q || fail "event"
@@ -14,7 +17,11 @@ ns() { # the "n" of JSON lines
     sed -n 's/.*"metadata":{"n":\([0-9]*\)}.*/\1/p' "$1" | tr '\n' ' '
 }
 for kind in $kinds; do
-    [ "$kind" = file ] && store=s/audit.jsonl || store=s/audit.db
+    case $kind in
+    file) store=s/audit.jsonl ;;
+    plain) store=plain:s/audit.jsonl ;;
+    sqlite) store=s/audit.db ;;
+    esac
     q() { # NAME COUNT FILTER…
         name="$kind: $1"
         count=$2
@@ -112,6 +119,17 @@ exits "no such sink" 3 "$aw" query -c s/audit.conf -s nosuch
 exits "two ways at once" 2 "$aw" query -s a.jsonl b.jsonl
 exits "missing" 3 "$aw" query missing.jsonl
 exits "missing, with a slash" 3 "$aw" query ./missing.jsonl
+
+# ---- stores that fail ----
+events 10 | sed 's/^{/{"eventId":"x",/' >failing
+exits "a store that fails in mid-read" 3 "$aw" query --json plain:failing
+has "gives its reason" err "the disk is on fire"
+is "what was read before is printed" 3 "$(lines out)"
+exits "backwards" 3 "$aw" query --json -R -n 2 plain:failing
+cp failing lying
+exits "a store that returns more than was asked for" 3 "$aw" query plain:lying
+exits "a store that is not there" 3 "$aw" query plain:missing
+has "the plugin's words" err "No such file or directory"
 
 # ---- output that fails ----
 "$aw" query s/audit.jsonl >&- 2>err
