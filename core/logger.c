@@ -13,16 +13,25 @@ static void count_one(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static int check_usable(const struct aw_logger *logger)
+/* For reading its state: a logger opened with AW_OPEN_CHECK has one, too. */
+static int check_readable(const struct aw_logger *logger)
 {
     if (AW_UNLIKELY(!logger))
         return diag_problem(AW_ERR_USAGE, "logger", "must not be NULL");
     const struct logger_core *core = logger->core;
     if (AW_UNLIKELY(core->fork_generation != logger_fork_generation()))
         return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
-    if (AW_UNLIKELY(atomic_load_explicit(&core->closing, memory_order_acquire) || !core->journal))
-        return diag_problem(AW_ERR_SHUTDOWN, "logger", core->journal ? "is being closed" : "was opened with AW_OPEN_CHECK: it takes no events");
+    if (AW_UNLIKELY(atomic_load_explicit(&core->closing, memory_order_acquire)))
+        return diag_problem(AW_ERR_SHUTDOWN, "logger", "is being closed");
     return 0;
+}
+
+static int check_usable(const struct aw_logger *logger)
+{
+    int rc = check_readable(logger);
+    if (AW_UNLIKELY(rc == 0 && !logger->core->journal))
+        return diag_problem(AW_ERR_SHUTDOWN, "logger", "was opened with AW_OPEN_CHECK: it takes no events");
+    return rc;
 }
 
 static struct aw_str event_id_of(const struct prepared *p)
@@ -230,17 +239,18 @@ int aw_stats(struct aw_logger *logger, struct aw_stats *stats)
     diag_reset();
     if (!stats || stats->struct_size < offsetof(struct aw_stats, events_total))
         return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_stats)");
-    int rc = check_usable(logger);
+    int rc = check_readable(logger);
     if (rc != 0)
         return rc;
     struct logger_core *core = logger->core;
-    struct journal_usage u;
-    journal_get_usage(core->journal, &u);
+    struct journal_usage u = {0};
+    if (core->journal)
+        journal_get_usage(core->journal, &u);
     struct aw_stats s = {
         .struct_size = stats->struct_size,
         .sinks = (uint32_t)core->sink_count,
-        .head_seq = journal_head(core->journal),
-        .durable_seq = journal_durable(core->journal),
+        .head_seq = core->journal ? journal_head(core->journal) : 0,
+        .durable_seq = core->journal ? journal_durable(core->journal) : 0,
         .invalid_total = atomic_load_explicit(&core->invalid, memory_order_relaxed),
         .dropped_total = atomic_load_explicit(&core->dropped, memory_order_relaxed),
         .failed_total = atomic_load_explicit(&core->failed, memory_order_relaxed),
@@ -262,14 +272,14 @@ int aw_stats_sink(struct aw_logger *logger, size_t index, struct aw_sink_stats *
     diag_reset();
     if (!stats || stats->struct_size < offsetof(struct aw_sink_stats, name))
         return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_sink_stats)");
-    int rc = check_usable(logger);
+    int rc = check_readable(logger);
     if (rc != 0)
         return rc;
     struct logger_core *core = logger->core;
     if (index >= core->sink_count)
         return diag_problem(AW_ERR_NOTFOUND, "index", "there are %zu sinks", core->sink_count);
     struct aw_sink_stats s = {.struct_size = stats->struct_size};
-    delivery_get_stats(core->sinks[index], journal_head(core->journal), &s);
+    delivery_get_stats(core->sinks[index], core->journal ? journal_head(core->journal) : 0, &s);
     memcpy(stats, &s, stats->struct_size < sizeof s ? stats->struct_size : sizeof s);
     return AW_SUCCESS;
 }
