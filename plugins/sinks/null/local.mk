@@ -1,1 +1,8 @@
 # sink null
+if SINK_NULL
+plugin_LTLIBRARIES += sink_null.la
+sink_null_la_SOURCES = plugins/sinks/null/sink_null.c
+sink_null_la_CPPFLAGS = $(AM_CPPFLAGS) -DAW_PLUGIN_MODULE=sink_null
+sink_null_la_CFLAGS = $(AM_CFLAGS)
+sink_null_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS)
+endif

@@ -1,0 +1,81 @@
+/* sqlite_sink.h - what the source files of the sqlite sink share. Nothing here is exported.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Parts: sink_sqlite.c (class, options, life), sqlite_schema.c (opening, pragmas, tables, migration), sqlite_write.c (batches,
+ * flush, position), sqlite_read.c (the query extension).
+ *
+ * Threads: the host serialises the calls on an instance, so its connection needs no mutex of SQLite. health() is guarded by
+ * `lock`. Each read of the query extension has a connection of its own and uses only settings.
+ */
+#ifndef AW_SQLITE_SINK_H
+#define AW_SQLITE_SINK_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "audit/plugin.h"
+
+#define SQ_SCHEMA_VERSION 1 /* PRAGMA user_version */
+#define SQ_TABLE "audit_events"
+
+struct sqlite_sink {
+    const struct aw_host *host;
+    /* settings, constant after create() */
+    char *path;
+    mode_t mode;
+    bool full; /* synchronous = full: a commit is durable */
+    bool indexes;
+    uint64_t busy_timeout_ns;
+    int64_t cache_size, wal_size, page_size;
+
+    sqlite3 *db; /* NULL: opened at the next write */
+    sqlite3_stmt *insert, *find;
+    dev_t dev;
+    ino_t ino;
+    bool started;
+    bool wal_suspect;      /* a sync of the WAL failed: its content must be written anew before it counts */
+    uint64_t deadline_ns;  /* of the current call, for the busy handler */
+    uint64_t busy_began;
+    uint64_t stored_seq, flushed_seq;
+    uint64_t conflict_logged_ns;
+
+    pthread_mutex_t lock; /* health; held for copies only */
+    struct aw_health health;
+    uint32_t metric_duplicates, metric_transactions;
+};
+
+/* How a column of the table gets its value. */
+enum sq_source { SQ_TEXT, SQ_NUMBER, SQ_JSON };
+struct sq_column {
+    const char *name, *type;
+    enum sq_source source;
+    uint32_t id; /* AW_FIELD_* or AW_NUMBER_* */
+};
+extern const struct sq_column sq_columns[];
+extern const size_t sq_column_count;
+
+/* ---- sqlite_schema.c ---- */
+/* Makes error text and health from the connection's last error (or rc's text) and returns the AW_E_* it means. */
+int32_t sq_fail(struct sqlite_sink *s, sqlite3 *db, int rc, const char *what);
+int32_t sq_code(int rc);
+int32_t sq_set_health(struct sqlite_sink *s, int32_t code, const char *detail); /* returns code */
+int32_t sq_open(struct sqlite_sink *s);  /* AW_OK or AW_E_* */
+void sq_close(struct sqlite_sink *s);
+int32_t sq_ready(struct sqlite_sink *s); /* before each call: opens if need be, notices a replaced database */
+/* Writes what is committed anew after a failed sync of the WAL. AW_OK or AW_E_*. */
+int32_t sq_rescue_wal(struct sqlite_sink *s);
+/* The integer that a one-row query gives. SQLITE_ROW or another rc. */
+int sq_int(sqlite3 *db, const char *sql, int64_t *ret);
+
+/* ---- sqlite_write.c ---- */
+int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *result);
+int32_t sq_flush(void *sink, uint64_t deadline_ns, uint64_t *ret_durable_seq);
+int32_t sq_position(void *sink, struct aw_position *ret);
+
+/* ---- sqlite_read.c ---- */
+extern const struct aw_sink_query sq_query;
+
+#endif

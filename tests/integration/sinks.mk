@@ -1,0 +1,39 @@
+# Tests of the sinks against a small host of their own: tests/integration/sinks/.
+if HAVE_CUNIT
+SINKTEST_HOST = tests/integration/sinks/minihost.c tests/integration/sinks/minihost.h
+SINKTEST_CPPFLAGS = -I$(top_srcdir)/include -I$(top_srcdir)/tests/unit -I$(top_srcdir)/tests/integration/sinks
+SINKTEST_LIBS = libharness.la
+
+if SINK_NULL
+check_PROGRAMS += sink_null.t
+TESTS += sink_null.t
+sink_null_t_SOURCES = tests/integration/sinks/test_null.c $(SINKTEST_HOST)
+sink_null_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_null_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_null_t_DEPENDENCIES = sink_null.la
+endif
+
+if SINK_FILE
+check_PROGRAMS += sink_file.t
+TESTS += sink_file.t
+sink_file_t_SOURCES = tests/integration/sinks/test_file.c $(SINKTEST_HOST)
+sink_file_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_file_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_file_t_DEPENDENCIES = sink_file.la
+endif
+
+if SINK_SQLITE
+check_PROGRAMS += sink_sqlite.t
+TESTS += sink_sqlite.t
+sink_sqlite_t_SOURCES = tests/integration/sinks/test_sqlite.c $(SINKTEST_HOST)
+sink_sqlite_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_sqlite_t_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+sink_sqlite_t_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
+EXTRA_sink_sqlite_t_DEPENDENCIES = sink_sqlite.la
+endif
+endif
+
+if !BUILTIN_PLUGINS
+TESTS += tests/integration/sinks/exports.sh
+endif
+EXTRA_DIST += tests/integration/sinks/exports.sh

@@ -1,0 +1,39 @@
+#!/bin/sh
+# exports.sh - what the built plugins export and need: one symbol, nothing of ours, bound at load time.
+# SPDX-License-Identifier: Apache-2.0
+dir=${top_builddir:-.}/.libs
+plan=0
+note() { echo "# $*"; }
+report() { # OK? NAME
+    plan=$((plan + 1))
+    if [ "$1" = 0 ]; then echo "ok $plan - $2"; else echo "not ok $plan - $2"; fi
+}
+for so in "$dir"/sink_file.so "$dir"/sink_sqlite.so "$dir"/sink_null.so; do
+    [ -f "$so" ] || continue # switched off, or built in
+    name=$(basename "$so" .so)
+    symbols=$(nm -D --defined-only "$so" | awk '$2 != "A" {print $3}')
+    [ "$symbols" = "${name}_LTX_auditwell_plugin_v1" ]
+    report $? "$name exports its entry alone"
+    [ "$symbols" = "${name}_LTX_auditwell_plugin_v1" ] || note "it exports: $symbols"
+    needed=$(readelf -dW "$so" | sed -n 's/.*(NEEDED).*\[\(.*\)\].*/\1/p')
+    case $needed in *auditwell* | *ltdl* | *config*) bad=1 ;; *) bad=0 ;; esac
+    report $bad "$name needs nothing of auditwell"
+    [ $bad = 0 ] || note "it needs: $needed"
+    case $name in
+    sink_sqlite) case $needed in *libsqlite3*) bad=0 ;; *) bad=1 ;; esac ;;
+    *) case $needed in *libsqlite3*) bad=1 ;; *) bad=0 ;; esac ;;
+    esac
+    report $bad "$name needs the libraries of its own store only"
+    readelf -dW "$so" | grep -Eq 'BIND_NOW|FLAGS_1.*NOW'
+    report $? "$name is bound at load time"
+    readelf -dW "$so" | grep -q 'FLAGS_1.*NODELETE'
+    report $? "$name is never unloaded"
+done
+# The sources: the plugin header is the only one of ours that they include.
+src=${top_srcdir:-.}/plugins/sinks
+foreign=$(grep -hE '^#include "' "$src"/file/*.[ch] "$src"/sqlite/*.[ch] "$src"/null/*.[ch] | sort -u |
+    grep -vE '"(config.h|audit/plugin.h|file_sink.h|sqlite_sink.h)"')
+[ -z "$foreign" ]
+report $? "the sinks include no header of the core"
+[ -z "$foreign" ] || note "$foreign"
+echo "1..$plan"
