@@ -1,6 +1,7 @@
 # Tests of the sinks against a small host of their own: tests/integration/sinks/.
 if HAVE_CUNIT
-SINKTEST_HOST = tests/integration/sinks/minihost.c tests/integration/sinks/minihost.h
+SINKTEST_HOST = tests/integration/sinks/minihost.c tests/integration/sinks/minihost_event.c \
+	tests/integration/sinks/minihost.h
 SINKTEST_CPPFLAGS = -I$(top_srcdir)/include -I$(top_srcdir)/tests/unit -I$(top_srcdir)/tests/integration/sinks
 SINKTEST_LIBS = libharness.la
 
@@ -20,6 +21,13 @@ sink_file_t_SOURCES = tests/integration/sinks/test_file.c $(SINKTEST_HOST)
 sink_file_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_file_t_LDADD = $(SINKTEST_LIBS)
 EXTRA_sink_file_t_DEPENDENCIES = sink_file.la
+
+check_PROGRAMS += sink_file_rotate.t
+TESTS += sink_file_rotate.t
+sink_file_rotate_t_SOURCES = tests/integration/sinks/test_file_rotate.c $(SINKTEST_HOST)
+sink_file_rotate_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_file_rotate_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_file_rotate_t_DEPENDENCIES = sink_file.la
 endif
 
 if SINK_SQLITE
@@ -30,6 +38,13 @@ sink_sqlite_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_sqlite_t_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 sink_sqlite_t_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
 EXTRA_sink_sqlite_t_DEPENDENCIES = sink_sqlite.la
+
+check_PROGRAMS += sink_sqlite_query.t
+TESTS += sink_sqlite_query.t
+sink_sqlite_query_t_SOURCES = tests/integration/sinks/test_sqlite_query.c $(SINKTEST_HOST)
+sink_sqlite_query_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_sqlite_query_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_sqlite_query_t_DEPENDENCIES = sink_sqlite.la
 endif
 endif
 

@@ -1,8 +1,8 @@
 /* file_compress.c - a thread of the instance turns closed files into .zst files, away from the write path.
  * SPDX-License-Identifier: Apache-2.0
  *
- * X is compressed into X.zst.tmp, synced, renamed to X.zst, the directory is synced, and only then X is removed. So a crash at any
- * point leaves X, or X.zst, or both with the same content; the next start goes on from there.
+ * X is compressed into X.zst.tmp, synced, renamed to X.zst, the directory is synced, and only then X is removed. So a
+ * crash at any point leaves X, or X.zst, or both with the same content; the next start goes on from there.
  */
 #include "config.h"
 

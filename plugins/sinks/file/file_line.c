@@ -129,7 +129,8 @@ static bool scan_object(struct scan *s, enum place place, int depth)
         if (place == PLACE_INTEGRITY)
             ok = scan_sealed(s, key);
         else
-            ok = scan_value(s, place == PLACE_TOP && is(key, "integrity") ? PLACE_INTEGRITY : PLACE_ELSEWHERE, depth + 1);
+            ok = scan_value(s, place == PLACE_TOP && is(key, "integrity") ? PLACE_INTEGRITY : PLACE_ELSEWHERE,
+                            depth + 1);
         if (!ok)
             return false;
     } while (take(s, ','));
@@ -198,8 +199,8 @@ bool sf_line_valid(const char *line, size_t len, struct sf_seal *ret)
 static const char needle[] = "\"integrity\":{";
 #define NEEDLE (sizeof needle - 1)
 
-/* The next occurrence of `"integrity":{` at or behind p. The pair of its first and last byte is rare enough to look for 16
- * places at a time. */
+/* The next occurrence of `"integrity":{` at or behind p. The pair of its first and last byte is rare enough to look for
+ * 16 places at a time. */
 static const char *find_integrity(const char *p, const char *end)
 {
 #if defined(__SSE2__)

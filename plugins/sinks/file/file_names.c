@@ -1,8 +1,8 @@
-/* file_names.c - the names of a trail's files: audit.jsonl and its archives audit-20260102T030405.678Z-000001.jsonl[.zst].
- * SPDX-License-Identifier: Apache-2.0
+/* file_names.c - the names of a trail's files: audit.jsonl and its archives
+ * audit-20260102T030405.678Z-000001.jsonl[.zst]. SPDX-License-Identifier: Apache-2.0
  *
- * The stamp is the UTC time of the rotation, never lower than that of the archive before; the counter tells archives of one
- * millisecond apart. So the names sort as the events were written.
+ * The stamp is the UTC time of the rotation, never lower than that of the archive before; the counter tells archives of
+ * one millisecond apart. So the names sort as the events were written.
  */
 #include "config.h"
 
@@ -173,7 +173,8 @@ static int compare_entries(const void *a, const void *b)
 {
     const struct sf_entry *x = a, *y = b;
     int c = sf_entry_compare(x, y);
-    return c != 0 ? c : (int)x->zst - (int)y->zst; /* the plain file first: it stays until the compressed one is whole */
+    return c != 0 ? c
+                  : (int)x->zst - (int)y->zst; /* the plain file first: it stays until the compressed one is whole */
 }
 
 /* Does this name belong into the list? */

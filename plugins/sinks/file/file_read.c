@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Works on what `path` names: a trail's current file (its archives come first), one archive or .zst file alone, or a
- * directory with trails. Nothing is locked and nothing is written, so a writer is never disturbed. Rows point into a large read
- * buffer; a line costs a memchr, a search for integrity.seq and a few digits.
+ * directory with trails. Nothing is locked and nothing is written, so a writer is never disturbed. Rows point into a
+ * large read buffer; a line costs a memchr, a search for integrity.seq and a few digits.
  *
- * A cursor is "f1.ID.OFFSET.LINE.SEQ": ID names the file by its first line, so that it survives rotation and compression.
+ * A cursor is "f1.ID.OFFSET.LINE.SEQ": ID names the file by its first line, so that it survives rotation and
+ * compression.
  */
 #include "config.h"
 
@@ -102,7 +103,10 @@ static struct aw_str glob_literal(struct aw_str glob)
 
 static int32_t read_error(struct reader *r, int e, const char *name)
 {
-    int32_t code = e == -ENOMEM ? AW_E_NOMEM : e == -ENOENT ? AW_E_NOTFOUND : e == -EACCES ? AW_E_CONFIG : AW_E_UNAVAILABLE;
+    int32_t code = e == -ENOMEM   ? AW_E_NOMEM
+                   : e == -ENOENT ? AW_E_NOTFOUND
+                   : e == -EACCES ? AW_E_CONFIG
+                                  : AW_E_UNAVAILABLE;
     const char *why = e == -EBADMSG   ? "the compressed data is damaged or cut short"
                       : e == -ENOTSUP ? "this build cannot read zstd"
                                       : strerror(-e);

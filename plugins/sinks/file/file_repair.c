@@ -5,9 +5,10 @@
  *  - a torn last line (no newline): the process or the disk stopped in the middle of a write;
  *  - last lines that are no JSON objects (zeros, garbage): a power loss before the data was synced;
  *  - a hole of NUL bytes before good lines: the same, with the later blocks written first.
- * The first two are moved to PATH.torn-<time> and cut off at once. A hole is settled at the first write: position() names the
- * line before it, and when the host then delivers those events again, everything from there on was never acknowledged,
- * is moved aside, and comes anew. Otherwise it is old damage, stays where it is, and verify will report it.
+ * The first two are moved to PATH.torn-<time> and cut off at once. A hole is settled at the first write: position()
+ * names the line before it, and when the host then delivers those events again, everything from there on was never
+ * acknowledged, is moved aside, and comes anew. Otherwise it is old damage, stays where it is, and verify will report
+ * it.
  */
 #include "config.h"
 
@@ -150,8 +151,8 @@ static int32_t set_aside(struct file_sink *s, uint64_t from, const char *why)
     if (r == 0 && ftruncate(s->fd, (off_t)from) < 0)
         r = -errno;
     if (r == 0) {
-        aw_host_log(s->host, AW_LOG_WARNING, "%s: %s: moved %" PRIu64 " bytes at offset %" PRIu64 " to %s", s->at.path, why,
-                    s->size - from, from, name);
+        aw_host_log(s->host, AW_LOG_WARNING, "%s: %s: moved %" PRIu64 " bytes at offset %" PRIu64 " to %s", s->at.path,
+                    why, s->size - from, from, name);
         s->host->metric_add(s->host, s->metric_torn, (double)(s->size - from));
         s->size = from;
     } else {
@@ -212,9 +213,9 @@ int32_t sf_repair(struct file_sink *s)
     if (r == 0 && end < s->size) {
         int strange = end == 0 ? foreign(s) : 0;
         if (strange > 0) {
-            code = aw_host_error(s->host, AW_E_CONFIG,
-                                 "%s: holds no line of JSON, so it is no audit trail: name another file, or move it away",
-                                 s->at.path);
+            code = aw_host_error(
+                s->host, AW_E_CONFIG,
+                "%s: holds no line of JSON, so it is no audit trail: name another file, or move it away", s->at.path);
             sf_set_health(s, code, "the file is no audit trail");
         } else
             r = strange;
@@ -222,8 +223,9 @@ int32_t sf_repair(struct file_sink *s)
             code = set_aside(s, end, "the end is torn or damaged");
     }
     if (r == 0 && code == AW_OK && (r = find_hole(s, buf)) == 0 && s->suspect)
-        aw_host_log(s->host, AW_LOG_ERROR, "%s: the line at offset %" PRIu64 " is damaged (NUL bytes), good lines follow",
-                    s->at.path, s->suspect_at);
+        aw_host_log(s->host, AW_LOG_ERROR,
+                    "%s: the line at offset %" PRIu64 " is damaged (NUL bytes), good lines follow", s->at.path,
+                    s->suspect_at);
     free(buf);
     return r < 0 ? sf_fail(s, -r, "cannot read the end", s->at.path) : code;
 }

@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Parts: sink_file.c (class, options, life), file_write.c (batches, flush), file_store.c (open, lock, sync, rotate),
- * file_repair.c (what a crash left at the end of the file), file_names.c (archive names), file_line.c (looks into a line),
- * file_source.c (reads a plain or compressed file), file_read.c (the query extension), file_compress.c (the thread that
- * compresses closed files).
+ * file_repair.c (what a crash left at the end of the file), file_names.c (archive names), file_line.c (looks into a
+ * line), file_source.c (reads a plain or compressed file), file_read.c (the query extension), file_compress.c (the
+ * thread that compresses closed files).
  *
- * Threads: the host serialises the calls on an instance. Three things run beside them: health() (guarded by `lock`), reads of
- * the query extension (they use only settings that never change after create()), and the compressing thread (settings,
- * and `compress_*` under `lock`).
+ * Threads: the host serialises the calls on an instance. Three things run beside them: health() (guarded by `lock`),
+ * reads of the query extension (they use only settings that never change after create()), and the compressing thread
+ * (settings, and `compress_*` under `lock`).
  */
 #ifndef AW_FILE_SINK_H
 #define AW_FILE_SINK_H
@@ -23,8 +23,8 @@
 
 #include "audit/plugin.h"
 
-#define SF_STAMP 20                /* length of 20260102T030405.678Z */
-#define SF_LINE_MAX (32u << 20)    /* longer lines are not looked into: no event is that long */
+#define SF_STAMP 20                 /* length of 20260102T030405.678Z */
+#define SF_LINE_MAX (32u << 20)     /* longer lines are not looked into: no event is that long */
 #define SF_SUSPECT_SPAN (16u << 20) /* how far back a start looks for holes that a power loss leaves */
 
 enum sf_fsync { SF_FSYNC_NEVER, SF_FSYNC_BATCH, SF_FSYNC_ALWAYS };
@@ -56,10 +56,10 @@ struct file_sink {
     uint64_t rotate_size, rotate_interval;
 
     /* the open file */
-    int fd;                /* -1 = closed */
-    bool dir_dirty;        /* the directory entry is not known to be on disk */
-    bool tail_dirty;       /* the file must be cut to `size` before anything is appended */
-    bool lost_pending;     /* accepted events are known to be gone: the next flush must fail */
+    int fd;            /* -1 = closed */
+    bool dir_dirty;    /* the directory entry is not known to be on disk */
+    bool tail_dirty;   /* the file must be cut to `size` before anything is appended */
+    bool lost_pending; /* accepted events are known to be gone: the next flush must fail */
     dev_t dev;
     ino_t ino;
     uint64_t size;         /* whole lines */
@@ -73,16 +73,16 @@ struct file_sink {
     unsigned counter;         /* of the newest archive */
 
     /* sequence numbers */
-    uint64_t stored_seq;   /* highest one written */
-    uint64_t flushed_seq;  /* highest one that flush() has reported */
-    uint64_t archived_seq; /* highest one in files that are closed and synced; stands still while lost_pending */
+    uint64_t stored_seq;       /* highest one written */
+    uint64_t flushed_seq;      /* highest one that flush() has reported */
+    uint64_t archived_seq;     /* highest one in files that are closed and synced; stands still while lost_pending */
     uint64_t skip_lo, skip_hi; /* after a failed flush: stored durably in an archive already */
 
     /* what start found at the end of the file */
-    struct sf_seal last;       /* last line of the current file; seq 0 and hash "" = none */
-    bool suspect;              /* a hole (NUL bytes) stands before the last lines */
-    uint64_t suspect_at;       /* offset of the first damaged line */
-    struct sf_seal before;     /* the line before the hole */
+    struct sf_seal last;   /* last line of the current file; seq 0 and hash "" = none */
+    bool suspect;          /* a hole (NUL bytes) stands before the last lines */
+    uint64_t suspect_at;   /* offset of the first damaged line */
+    struct sf_seal before; /* the line before the hole */
 
     char *buffer;
     size_t buffer_cap, buffered;
@@ -119,7 +119,8 @@ void sf_stamp(uint64_t ns, char out[SF_STAMP + 1]);
 /* Archives of the trail in time order, then the current file if it exists. at NULL: every trail in dir. 0 or -errno. */
 int sf_list_load(const char *dir, const struct sf_path *at, struct sf_list *ret);
 void sf_list_fini(struct sf_list *list);
-int sf_entry_compare(const struct sf_entry *a, const struct sf_entry *b); /* the order of the list; .zst makes no difference */
+int sf_entry_compare(const struct sf_entry *a,
+                     const struct sf_entry *b); /* the order of the list; .zst makes no difference */
 bool sf_entry_same_trail(const struct sf_entry *a, const struct sf_entry *b);
 bool sf_archive_name(const char *name); /* holds stamp and counter */
 /* Stamp and counter of an archive's name. */
@@ -130,21 +131,22 @@ char *sf_join(const char *dir, const char *name, const char *suffix); /* malloc'
 /* Sets error text and health, returns the AW_E_* that errnum (> 0) means. */
 int32_t sf_fail(struct file_sink *s, int errnum, const char *what, const char *name);
 int32_t sf_set_health(struct file_sink *s, int32_t code, const char *detail); /* returns code */
-int32_t sf_open(struct file_sink *s);                     /* opens, locks, repairs; AW_OK or AW_E_* */
-int32_t sf_ready(struct file_sink *s);                    /* before each batch: the file is still ours and in shape */
-int32_t sf_sync(struct file_sink *s);                     /* data and directory entry; AW_OK or AW_E_* */
-int32_t sf_close(struct file_sink *s, bool quiet);        /* syncs what is pending as the settings say, closes */
-/* The buffer is drained. AW_OK also when the renaming was put off; a failure with the file still open is one of the sync. */
+int32_t sf_open(struct file_sink *s);              /* opens, locks, repairs; AW_OK or AW_E_* */
+int32_t sf_ready(struct file_sink *s);             /* before each batch: the file is still ours and in shape */
+int32_t sf_sync(struct file_sink *s);              /* data and directory entry; AW_OK or AW_E_* */
+int32_t sf_close(struct file_sink *s, bool quiet); /* syncs what is pending as the settings say, closes */
+/* The buffer is drained. AW_OK also when the renaming was put off; a failure with the file still open is one of the
+ * sync. */
 int32_t sf_rotate(struct file_sink *s, bool sync);
 bool sf_rotation_due(const struct file_sink *s, uint64_t now, uint64_t more);
-void sf_rollback(struct file_sink *s);                    /* cuts what is not on disk */
-int sf_sync_dir(const char *dir);                         /* 0 or -errno */
-int sf_rename_new(const char *from, const char *to);      /* never replaces a file; 0 or -errno */
+void sf_rollback(struct file_sink *s);               /* cuts what is not on disk */
+int sf_sync_dir(const char *dir);                    /* 0 or -errno */
+int sf_rename_new(const char *from, const char *to); /* never replaces a file; 0 or -errno */
 /* The process that holds a lock on this inode, from /proc/locks. 0 = none, -1 = cannot tell which. */
 long sf_lock_holder(const struct stat *st);
 
 /* ---- file_repair.c ---- */
-int32_t sf_repair(struct file_sink *s);                   /* torn or damaged end; sets size and last */
+int32_t sf_repair(struct file_sink *s); /* torn or damaged end; sets size and last */
 int32_t sf_settle_suspect(struct file_sink *s, uint64_t first_seq);
 int32_t sf_position(void *sink, struct aw_position *ret);
 

@@ -40,7 +40,9 @@ static int32_t code_of(int errnum)
 
 int32_t sf_set_health(struct file_sink *s, int32_t code, const char *detail)
 {
-    int32_t state = code == AW_OK ? AW_HEALTH_OK : code == AW_E_RETRY || code == AW_E_NOMEM ? AW_HEALTH_DEGRADED : AW_HEALTH_DOWN;
+    int32_t state = code == AW_OK                              ? AW_HEALTH_OK
+                    : code == AW_E_RETRY || code == AW_E_NOMEM ? AW_HEALTH_DEGRADED
+                                                               : AW_HEALTH_DOWN;
     uint64_t now = s->host->now_ns();
     pthread_mutex_lock(&s->lock);
     if (s->health.state != state) {
@@ -76,7 +78,8 @@ long sf_lock_holder(const struct stat *st)
         return -1;
     snprintf(want, sizeof want, ":%" PRIu64 " ", (uint64_t)st->st_ino);
     while (found == 0 && fgets(line, sizeof line, f) != NULL)
-        if (strstr(line, " FLOCK ") != NULL && strstr(line, want) != NULL && sscanf(line, "%*s %*s %*s %*s %ld", &pid) == 1)
+        if (strstr(line, " FLOCK ") != NULL && strstr(line, want) != NULL &&
+            sscanf(line, "%*s %*s %*s %*s %ld", &pid) == 1)
             found = pid > 0 ? pid : -1;
     fclose(f);
     return found;
@@ -90,14 +93,14 @@ static int32_t take_lock(struct file_sink *s, int fd, const struct stat *st)
         return sf_fail(s, errno, "cannot lock", s->at.path);
     long pid = sf_lock_holder(st);
     if (pid == (long)getpid())
-        aw_host_error(s->host, AW_E_CONFIG, "%s: another sink of this process writes to this file: give each its own path",
-                      s->at.path);
+        aw_host_error(s->host, AW_E_CONFIG,
+                      "%s: another sink of this process writes to this file: give each its own path", s->at.path);
     else if (pid > 0)
-        aw_host_error(s->host, AW_E_CONFIG, "%s: process %ld writes to this file already: give each writer its own path",
-                      s->at.path, pid);
+        aw_host_error(s->host, AW_E_CONFIG,
+                      "%s: process %ld writes to this file already: give each writer its own path", s->at.path, pid);
     else
-        aw_host_error(s->host, AW_E_CONFIG, "%s: another process writes to this file already: give each writer its own path",
-                      s->at.path);
+        aw_host_error(s->host, AW_E_CONFIG,
+                      "%s: another process writes to this file already: give each writer its own path", s->at.path);
     return sf_set_health(s, AW_E_CONFIG, "another writer holds the file");
 }
 
@@ -292,8 +295,8 @@ int32_t sf_close(struct file_sink *s, bool quiet)
 /* Somebody cut or extended the file under us. */
 static int32_t resized(struct file_sink *s, uint64_t size)
 {
-    aw_host_log(s->host, AW_LOG_WARNING, "%s: was %s by somebody else from %" PRIu64 " to %" PRIu64 " bytes", s->at.path,
-                size < s->size ? "cut" : "extended", s->size, size);
+    aw_host_log(s->host, AW_LOG_WARNING, "%s: was %s by somebody else from %" PRIu64 " to %" PRIu64 " bytes",
+                s->at.path, size < s->size ? "cut" : "extended", s->size, size);
     if (size < s->size && s->size > s->durable_size)
         s->lost_pending = true;
     s->size = size;
@@ -363,7 +366,8 @@ static int archive(struct file_sink *s)
         char *to = malloc(n);
         if (to == NULL)
             return -ENOMEM;
-        snprintf(to, n, "%s/%.*s-%s-%06u%s", s->at.dir, (int)s->at.stem_len, s->at.base, s->stamp, s->counter, s->at.ext);
+        snprintf(to, n, "%s/%.*s-%s-%06u%s", s->at.dir, (int)s->at.stem_len, s->at.base, s->stamp, s->counter,
+                 s->at.ext);
         int r = sf_rename_new(s->at.path, to);
         free(to);
         if (r != -EEXIST)
@@ -381,7 +385,8 @@ int32_t sf_rotate(struct file_sink *s, bool sync)
     int e = archive(s);
     if (e < 0) {
         /* Auditing goes on in the file there is: a larger file is better than a lost event. */
-        aw_host_log(s->host, AW_LOG_ERROR, "%s: cannot rotate: %s; writing on into the same file", s->at.path, strerror(-e));
+        aw_host_log(s->host, AW_LOG_ERROR, "%s: cannot rotate: %s; writing on into the same file", s->at.path,
+                    strerror(-e));
         s->rotate_retry = s->host->mono_ns() + ROTATE_RETRY_NS;
         return AW_OK;
     }

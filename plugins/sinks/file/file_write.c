@@ -1,10 +1,10 @@
 /* file_write.c - a batch becomes lines; what the statuses say is what the file holds.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Events are copied into one reused buffer and written with one write() a buffer. Only a prefix of a batch is ever stored, so
- * that the order of the lines is the order of the chain. When a write fails, the file is cut back to its last whole line; when
- * a sync fails, to what was on disk before (the kernel may have dropped the pages and marked them clean: syncing
- * them again would lie), and the host is made to send those events again.
+ * Events are copied into one reused buffer and written with one write() a buffer. Only a prefix of a batch is ever
+ * stored, so that the order of the lines is the order of the chain. When a write fails, the file is cut back to its
+ * last whole line; when a sync fails, to what was on disk before (the kernel may have dropped the pages and marked them
+ * clean: syncing them again would lie), and the host is made to send those events again.
  */
 #include "config.h"
 
@@ -143,13 +143,15 @@ static int32_t put(struct file_sink *s, struct job *job, size_t i, uint64_t now)
         job->status[i] = AW_EVENT_REJECTED;
         return AW_OK;
     }
-    if (s->skip_hi != 0 && s->host->event_number(event, AW_NUMBER_SEQ, &seq) == AW_OK && seq >= s->skip_lo && seq <= s->skip_hi) {
+    if (s->skip_hi != 0 && s->host->event_number(event, AW_NUMBER_SEQ, &seq) == AW_OK && seq >= s->skip_lo &&
+        seq <= s->skip_hi) {
         job->status[i] = AW_EVENT_DUPLICATE; /* in an archive, on disk, although its flush failed later */
         return AW_OK;
     }
     if (sf_rotation_due(s, now, json.len + 1) && (r = rotate(s, job)) != AW_OK)
         return r;
-    if (s->buffered + json.len + 1 > s->buffer_cap && ((r = drain(s, job)) != AW_OK || (r = reserve(s, json.len + 1)) != AW_OK))
+    if (s->buffered + json.len + 1 > s->buffer_cap &&
+        ((r = drain(s, job)) != AW_OK || (r = reserve(s, json.len + 1)) != AW_OK))
         return r;
     memcpy(s->buffer + s->buffered, json.ptr, json.len);
     s->buffered += json.len;
@@ -161,8 +163,9 @@ static int32_t put(struct file_sink *s, struct job *job, size_t i, uint64_t now)
 int32_t sf_write(void *sink, const struct aw_batch *batch, struct aw_result *result)
 {
     struct file_sink *s = sink;
-    struct job job = {batch, result->status, 0, 0,
-                      s->fsync == SF_FSYNC_ALWAYS || (batch->flags & AW_BATCH_MUST_BE_DURABLE) != 0, false, s->stored_seq};
+    struct job job = {
+        batch, result->status, 0, 0, s->fsync == SF_FSYNC_ALWAYS || (batch->flags & AW_BATCH_MUST_BE_DURABLE) != 0,
+        false, s->stored_seq};
     if (!s->started)
         return aw_host_error(s->host, AW_E_INTERNAL, "%s: write before start", s->at.path);
     int32_t r = sf_ready(s), synced;

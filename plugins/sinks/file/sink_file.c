@@ -22,9 +22,10 @@ OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED, "path", NULL,
 OPTION(opt_mode, AW_OPT_STRING, 0, "mode", "0640", "Permissions of files that the sink creates, in octal.", 0, 0, NULL);
 OPTION(opt_owner, AW_OPT_STRING, 0, "owner", NULL,
        "Owner of files that the sink creates: \"user\", \"user:group\" or \":group\", names or numbers.", 0, 0, NULL);
-OPTION(opt_fsync, AW_OPT_ENUM, AW_OPT_RELOADABLE, "fsync", "batch",
-       "When fdatasync is called: never, once for each flush of the host (batch), or before each write returns (always).", 0, 0,
-       fsync_choices);
+OPTION(
+    opt_fsync, AW_OPT_ENUM, AW_OPT_RELOADABLE, "fsync", "batch",
+    "When fdatasync is called: never, once for each flush of the host (batch), or before each write returns (always).",
+    0, 0, fsync_choices);
 OPTION(opt_rotate_size, AW_OPT_SIZE, AW_OPT_RELOADABLE, "rotate_size", "100MiB",
        "The file is rotated before it grows beyond this; 0 = never.", 0, INT64_C(1) << 50, NULL);
 OPTION(opt_rotate_interval, AW_OPT_DURATION, AW_OPT_RELOADABLE, "rotate_interval", "0",
@@ -36,9 +37,9 @@ OPTION(opt_compress_level, AW_OPT_INT, 0, "compress_level", "3", "Level of zstd.
 OPTION(opt_buffer, AW_OPT_SIZE, 0, "buffer_size", "1MiB",
        "Events are gathered up to this many bytes for one write; grows for a larger event.", 4096, 64 << 20, NULL);
 
-static const struct aw_option *const options[] = {&opt_path,           &opt_mode,        &opt_owner,    &opt_fsync,
-                                                  &opt_rotate_size,    &opt_rotate_interval, &opt_compress,
-                                                  &opt_compress_level, &opt_buffer,      NULL};
+static const struct aw_option *const options[] = {
+    &opt_path,     &opt_mode,           &opt_owner,  &opt_fsync, &opt_rotate_size, &opt_rotate_interval,
+    &opt_compress, &opt_compress_level, &opt_buffer, NULL};
 
 /* ---- settings ---- */
 
@@ -66,7 +67,8 @@ static int32_t read_mode(struct file_sink *s, const struct aw_config *config)
     unsigned long v = strtoul(mode, &end, 8);
     if (*mode < '0' || *mode > '7' || *end != '\0' || v > 0777 || (v & 0600) != 0600)
         return aw_host_error(s->host, AW_E_CONFIG,
-                             "mode: \"%s\" is not an octal mode like \"0640\" that lets the owner read and write", mode);
+                             "mode: \"%s\" is not an octal mode like \"0640\" that lets the owner read and write",
+                             mode);
     s->mode = (mode_t)v;
     return AW_OK;
 }
@@ -131,11 +133,12 @@ static void register_metrics(struct file_sink *s)
 {
     const struct aw_host *h = s->host;
     h->metric_register(h, AW_METRIC_COUNTER, "file_rotations_total", "Files rotated.", &s->metric_rotations);
-    h->metric_register(h, AW_METRIC_COUNTER, "file_reopens_total", "Times the file was found moved, deleted or replaced.",
-                       &s->metric_reopens);
+    h->metric_register(h, AW_METRIC_COUNTER, "file_reopens_total",
+                       "Times the file was found moved, deleted or replaced.", &s->metric_reopens);
     h->metric_register(h, AW_METRIC_COUNTER, "file_torn_bytes_total", "Bytes of torn or damaged lines set aside.",
                        &s->metric_torn);
-    h->metric_register(h, AW_METRIC_COUNTER, "file_compressed_total", "Closed files compressed.", &s->metric_compressed);
+    h->metric_register(h, AW_METRIC_COUNTER, "file_compressed_total", "Closed files compressed.",
+                       &s->metric_compressed);
 }
 
 static int32_t create(const struct aw_host *host, const struct aw_config *config, void **ret_sink)
@@ -237,9 +240,7 @@ static int32_t reconfigure(void *sink, const struct aw_config *config)
     uint64_t interval = s->rotate_interval;
     read_reloadable(s, config);
     if (s->rotate_interval != interval)
-        s->period_end = s->rotate_interval == 0
-                            ? 0
-                            : (s->host->now_ns() / s->rotate_interval + 1) * s->rotate_interval;
+        s->period_end = s->rotate_interval == 0 ? 0 : (s->host->now_ns() / s->rotate_interval + 1) * s->rotate_interval;
     return AW_OK;
 }
 
@@ -298,7 +299,14 @@ static const struct aw_sink_class file_class = {
     .extension = extension,
 };
 static const struct aw_sink_class *const classes[] = {&file_class, NULL};
-static const struct aw_plugin plugin = {
-    AW_PLUGIN_HEAD, "org.auditwell.sink.file", PACKAGE_VERSION, "Apache-2.0", "JSON lines in files", NULL, classes,
-    NULL,           NULL,                      NULL};
+static const struct aw_plugin plugin = {AW_PLUGIN_HEAD,
+                                        "org.auditwell.sink.file",
+                                        PACKAGE_VERSION,
+                                        "Apache-2.0",
+                                        "JSON lines in files",
+                                        NULL,
+                                        classes,
+                                        NULL,
+                                        NULL,
+                                        NULL};
 AW_PLUGIN_REGISTER(plugin)

@@ -15,11 +15,26 @@ struct null_sink {
     uint32_t metric_events, metric_bytes;
 };
 
-static const struct aw_option opt_delay = {
-    sizeof opt_delay, AW_OPT_DURATION, 0, 0, "delay", "0", "How long each write takes, at most until its deadline.", 0,
-    INT64_C(3600) * 1000000000, NULL};
-static const struct aw_option opt_encode = {
-    sizeof opt_encode, AW_OPT_BOOL, 0, 0, "encode", "false", "Render each event as JSON and count its bytes.", 0, 0, NULL};
+static const struct aw_option opt_delay = {sizeof opt_delay,
+                                           AW_OPT_DURATION,
+                                           0,
+                                           0,
+                                           "delay",
+                                           "0",
+                                           "How long each write takes, at most until its deadline.",
+                                           0,
+                                           INT64_C(3600) * 1000000000,
+                                           NULL};
+static const struct aw_option opt_encode = {sizeof opt_encode,
+                                            AW_OPT_BOOL,
+                                            0,
+                                            0,
+                                            "encode",
+                                            "false",
+                                            "Render each event as JSON and count its bytes.",
+                                            0,
+                                            0,
+                                            NULL};
 static const struct aw_option *const options[] = {&opt_delay, &opt_encode, NULL};
 
 static int32_t create(const struct aw_host *host, const struct aw_config *config, void **ret_sink)
@@ -33,9 +48,10 @@ static int32_t create(const struct aw_host *host, const struct aw_config *config
         s->delay_ns = (uint64_t)delay;
     if (host->config_bool(config, "encode", &s->encode) != AW_OK)
         s->encode = 0;
-    host->metric_register(host, AW_METRIC_COUNTER, "null_events_total", "Events counted and thrown away.", &s->metric_events);
-    host->metric_register(host, AW_METRIC_COUNTER, "null_bytes_total", "Bytes of these events as JSON, with encode = true.",
-                          &s->metric_bytes);
+    host->metric_register(host, AW_METRIC_COUNTER, "null_events_total", "Events counted and thrown away.",
+                          &s->metric_events);
+    host->metric_register(host, AW_METRIC_COUNTER, "null_bytes_total",
+                          "Bytes of these events as JSON, with encode = true.", &s->metric_bytes);
     *ret_sink = s;
     return AW_OK;
 }
@@ -91,7 +107,14 @@ static const struct aw_sink_class null_class = {
     .destroy = destroy,
 };
 static const struct aw_sink_class *const classes[] = {&null_class, NULL};
-static const struct aw_plugin plugin = {
-    AW_PLUGIN_HEAD, "org.auditwell.sink.null", PACKAGE_VERSION, "Apache-2.0", "counts and discards", NULL, classes,
-    NULL,           NULL,                      NULL};
+static const struct aw_plugin plugin = {AW_PLUGIN_HEAD,
+                                        "org.auditwell.sink.null",
+                                        PACKAGE_VERSION,
+                                        "Apache-2.0",
+                                        "counts and discards",
+                                        NULL,
+                                        classes,
+                                        NULL,
+                                        NULL,
+                                        NULL};
 AW_PLUGIN_REGISTER(plugin)

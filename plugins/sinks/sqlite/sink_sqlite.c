@@ -14,20 +14,23 @@
 
 static const char *const sync_choices[] = {"full", "normal", NULL};
 
-OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED, "path", NULL, "The database file; PATH-wal and PATH-shm stand next to it.", 0, 0,
+OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED, "path", NULL,
+       "The database file; PATH-wal and PATH-shm stand next to it.", 0, 0, NULL);
+OPTION(opt_mode, AW_OPT_STRING, 0, "mode", "0640", "Permissions of a database that the sink creates, in octal.", 0, 0,
        NULL);
-OPTION(opt_mode, AW_OPT_STRING, 0, "mode", "0640", "Permissions of a database that the sink creates, in octal.", 0, 0, NULL);
 OPTION(opt_sync, AW_OPT_ENUM, 0, "synchronous", "full",
        "full: each batch is on disk when it is reported; normal: with the host's flush.", 0, 0, sync_choices);
-OPTION(opt_busy, AW_OPT_DURATION, 0, "busy_timeout", "5s", "How long to wait for another writer before the host is asked to retry.",
-       0, INT64_C(600) * 1000000000, NULL);
-OPTION(opt_wal, AW_OPT_SIZE, 0, "wal_size", "64MiB", "The write-ahead log is copied into the database when it is this large.",
-       64 << 10, INT64_C(4) << 30, NULL);
-OPTION(opt_cache, AW_OPT_SIZE, 0, "cache_size", "16MiB", "Memory for pages of the database.", 256 << 10, INT64_C(4) << 30, NULL);
+OPTION(opt_busy, AW_OPT_DURATION, 0, "busy_timeout", "5s",
+       "How long to wait for another writer before the host is asked to retry.", 0, INT64_C(600) * 1000000000, NULL);
+OPTION(opt_wal, AW_OPT_SIZE, 0, "wal_size", "64MiB",
+       "The write-ahead log is copied into the database when it is this large.", 64 << 10, INT64_C(4) << 30, NULL);
+OPTION(opt_cache, AW_OPT_SIZE, 0, "cache_size", "16MiB", "Memory for pages of the database.", 256 << 10,
+       INT64_C(4) << 30, NULL);
 OPTION(opt_page, AW_OPT_SIZE, 0, "page_size", "8KiB", "Page size of a new database, a power of two.", 512, 65536, NULL);
-OPTION(opt_indexes, AW_OPT_BOOL, 0, "indexes", "true", "Keep indexes for queries by time, by tenant and by actor.", 0, 0, NULL);
+OPTION(opt_indexes, AW_OPT_BOOL, 0, "indexes", "true", "Keep indexes for queries by time, by tenant and by actor.", 0,
+       0, NULL);
 
-static const struct aw_option *const options[] = {&opt_path,  &opt_mode,  &opt_sync,    &opt_busy, &opt_wal,
+static const struct aw_option *const options[] = {&opt_path,  &opt_mode, &opt_sync,    &opt_busy, &opt_wal,
                                                   &opt_cache, &opt_page, &opt_indexes, NULL};
 
 static int32_t text(const struct aw_host *h, const struct aw_config *c, const char *key, const char **ret)
@@ -58,7 +61,8 @@ static int32_t read_settings(struct sqlite_sink *s, const struct aw_config *conf
         unsigned long v = strtoul(mode, &end, 8);
         if (*mode < '0' || *mode > '7' || *end != '\0' || v > 0777 || (v & 0600) != 0600)
             return aw_host_error(s->host, AW_E_CONFIG,
-                                 "mode: \"%s\" is not an octal mode like \"0640\" that lets the owner read and write", mode);
+                                 "mode: \"%s\" is not an octal mode like \"0640\" that lets the owner read and write",
+                                 mode);
         s->mode = (mode_t)v;
     }
     text(s->host, config, "synchronous", &sync);
@@ -192,7 +196,14 @@ static const struct aw_sink_class sqlite_class = {
     .extension = extension,
 };
 static const struct aw_sink_class *const classes[] = {&sqlite_class, NULL};
-static const struct aw_plugin plugin = {
-    AW_PLUGIN_HEAD, "org.auditwell.sink.sqlite", PACKAGE_VERSION, "Apache-2.0", "SQLite databases", NULL, classes,
-    NULL,           NULL,                        NULL};
+static const struct aw_plugin plugin = {AW_PLUGIN_HEAD,
+                                        "org.auditwell.sink.sqlite",
+                                        PACKAGE_VERSION,
+                                        "Apache-2.0",
+                                        "SQLite databases",
+                                        NULL,
+                                        classes,
+                                        NULL,
+                                        NULL,
+                                        NULL};
 AW_PLUGIN_REGISTER(plugin)

@@ -30,7 +30,7 @@ struct reader {
     bool descending, busy; /* busy: the statement is between rows */
     int64_t seq, row;      /* of the last row */
     uint64_t began_ns;
-    char *texts[FILTERS];  /* bound values */
+    char *texts[FILTERS]; /* bound values */
     size_t lens[FILTERS];
     int64_t since, until;
     char *arena;
@@ -56,20 +56,21 @@ static int32_t fail(struct reader *r, int rc, const char *what)
                          r->db != NULL ? sqlite3_errmsg(r->db) : sqlite3_errstr(rc));
 }
 
-/* "file:PATH?mode=ro" with what has a meaning in URIs escaped. */
+/* "file:PATH?mode=ro" with what has a meaning in URIs escaped. malloc'd. */
 static char *uri(const char *path, const char *more)
 {
-    char *out = malloc(strlen(path) * 3 + strlen(more) + 16), *p = out;
+    size_t cap = strlen(path) * 3 + strlen(more) + 16, n = 5;
+    char *out = malloc(cap);
     if (out == NULL)
         return NULL;
-    p += sprintf(p, "file:");
+    memcpy(out, "file:", n);
     for (; *path != '\0'; path++) {
         if (*path == '?' || *path == '#' || *path == '%')
-            p += sprintf(p, "%%%02x", (unsigned)(unsigned char)*path);
+            n += (size_t)snprintf(out + n, cap - n, "%%%02x", (unsigned)(unsigned char)*path);
         else
-            *p++ = *path;
+            out[n++] = *path;
     }
-    sprintf(p, "?mode=ro%s", more);
+    snprintf(out + n, cap - n, "?mode=ro%s", more);
     return out;
 }
 
@@ -101,21 +102,25 @@ static int32_t check_table(struct reader *r)
     if (rc != SQLITE_ROW)
         return fail(r, rc, "cannot read the schema");
     if (version > SQ_SCHEMA_VERSION)
-        return aw_host_error(r->host, AW_E_CONFIG, "%s: has schema version %lld, this auditwell knows up to %d: upgrade auditwell",
-                             path, (long long)version, SQ_SCHEMA_VERSION);
+        return aw_host_error(r->host, AW_E_CONFIG,
+                             "%s: has schema version %lld, this auditwell knows up to %d: upgrade auditwell", path,
+                             (long long)version, SQ_SCHEMA_VERSION);
     if (columns == 0)
         return aw_host_error(r->host, AW_E_CONFIG, "%s: has no table %s: it is no audit trail", path, SQ_TABLE);
-    rc = sq_int(r->db, "SELECT count(*) FROM pragma_table_info('" SQ_TABLE "') WHERE name IN ('seq','canonical')", &columns);
+    rc = sq_int(r->db, "SELECT count(*) FROM pragma_table_info('" SQ_TABLE "') WHERE name IN ('seq','canonical')",
+                &columns);
     if (rc != SQLITE_ROW)
         return fail(r, rc, "cannot read the schema");
     if (columns != 2)
-        return aw_host_error(r->host, AW_E_CONFIG,
-                             "%s: the table %s has no seq and canonical columns: auditwell did not write it, and what was not "
-                             "stored as it was sealed cannot be verified (the sqlite sink adds the columns when it starts)",
-                             path, SQ_TABLE);
+        return aw_host_error(
+            r->host, AW_E_CONFIG,
+            "%s: the table %s has no seq and canonical columns: auditwell did not write it, and what was not "
+            "stored as it was sealed cannot be verified (the sqlite sink adds the columns when it starts)",
+            path, SQ_TABLE);
     rc = sq_int(r->db, "SELECT EXISTS(SELECT 1 FROM " SQ_TABLE " WHERE seq IS NULL)", &old);
     if (rc == SQLITE_ROW && old != 0)
-        aw_host_log(r->host, AW_LOG_WARNING, "%s: rows from before auditwell have no stored bytes and are left out", path);
+        aw_host_log(r->host, AW_LOG_WARNING, "%s: rows from before auditwell have no stored bytes and are left out",
+                    path);
     return AW_OK;
 }
 
@@ -171,11 +176,18 @@ static int keep_glob(struct reader *r, int at, struct aw_str glob)
 
 static int prepare(struct reader *r)
 {
-    static const char *const clause[FILTERS] = {" AND actor_id = ?3", " AND target_id = ?4", " AND tenant_id = ?5",
-                                                " AND outcome = ?6",  " AND action GLOB ?7", " AND instr(canonical, ?8) > 0",
-                                                NULL,                 NULL};
+    static const char *const clause[FILTERS] = {" AND actor_id = ?3",
+                                                " AND target_id = ?4",
+                                                " AND tenant_id = ?5",
+                                                " AND outcome = ?6",
+                                                " AND action GLOB ?7",
+                                                " AND instr(canonical, ?8) > 0",
+                                                NULL,
+                                                NULL};
     char sql[1024];
-    int n = snprintf(sql, sizeof sql, "SELECT seq, rowid, canonical FROM " SQ_TABLE " WHERE canonical IS NOT NULL AND (seq, rowid) %c (?1, ?2)",
+    int n = snprintf(sql, sizeof sql,
+                     "SELECT seq, rowid, canonical FROM " SQ_TABLE
+                     " WHERE canonical IS NOT NULL AND (seq, rowid) %c (?1, ?2)",
                      r->descending ? '<' : '>');
     for (int i = 0; i < FILTERS; i++)
         if (clause[i] != NULL && r->texts[i] != NULL)
@@ -184,7 +196,8 @@ static int prepare(struct reader *r)
         n += snprintf(sql + n, sizeof sql - (size_t)n, " AND occurred_ns >= ?9");
     if (r->until != INT64_MAX)
         n += snprintf(sql + n, sizeof sql - (size_t)n, " AND occurred_ns < ?10");
-    snprintf(sql + n, sizeof sql - (size_t)n, r->descending ? " ORDER BY seq DESC, rowid DESC" : " ORDER BY seq, rowid");
+    snprintf(sql + n, sizeof sql - (size_t)n,
+             r->descending ? " ORDER BY seq DESC, rowid DESC" : " ORDER BY seq, rowid");
     int rc = sqlite3_prepare_v3(r->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &r->stmt, NULL);
     for (int i = 0; rc == SQLITE_OK && i < FILTERS; i++)
         if (r->texts[i] != NULL)
@@ -219,10 +232,9 @@ static int32_t reader_open(void *sink, const struct aw_query *query, void **ret_
         if (sscanf(text, "s1.%" SCNd64 ".%" SCNd64 "%n", &r->seq, &r->row, &end) != 2 || (size_t)end != n)
             code = aw_host_error(r->host, AW_E_CONFIG, "\"%.*s\" is not a cursor of this sink", (int)n, text);
     }
-    if (code == AW_OK &&
-        (keep(r, 0, query->actor_id) < 0 || keep(r, 1, query->target_id) < 0 || keep(r, 2, query->tenant_id) < 0 ||
-         keep(r, 3, query->outcome) < 0 || (query->action.len > 0 && keep_glob(r, 4, query->action) < 0) ||
-         keep(r, 5, query->text) < 0))
+    if (code == AW_OK && (keep(r, 0, query->actor_id) < 0 || keep(r, 1, query->target_id) < 0 ||
+                          keep(r, 2, query->tenant_id) < 0 || keep(r, 3, query->outcome) < 0 ||
+                          (query->action.len > 0 && keep_glob(r, 4, query->action) < 0) || keep(r, 5, query->text) < 0))
         code = AW_E_NOMEM;
     if (code == AW_OK)
         code = open_database(r);
@@ -255,7 +267,8 @@ static int reserve(struct reader *r, size_t need)
     return 0;
 }
 
-/* Copies the statement's row to the arena at *used: JSON, location, cursor. Pointers are offsets until the page is whole. */
+/* Copies the statement's row to the arena at *used: JSON, location, cursor. Pointers are offsets until the page is
+ * whole. */
 static int copy_row(struct reader *r, size_t *used, struct aw_row *row)
 {
     const char *json = (const char *)sqlite3_column_text(r->stmt, 2);

@@ -78,9 +78,9 @@ int32_t sq_code(int rc)
 
 int32_t sq_set_health(struct sqlite_sink *s, int32_t code, const char *detail)
 {
-    int32_t state = code == AW_OK                                                   ? AW_HEALTH_OK
+    int32_t state = code == AW_OK                                                      ? AW_HEALTH_OK
                     : code == AW_E_RETRY || code == AW_E_NOMEM || code == AW_E_TIMEOUT ? AW_HEALTH_DEGRADED
-                                                                                    : AW_HEALTH_DOWN;
+                                                                                       : AW_HEALTH_DOWN;
     uint64_t now = s->host->now_ns();
     pthread_mutex_lock(&s->lock);
     if (s->health.state != state) {
@@ -169,8 +169,8 @@ static int32_t migrate(struct sqlite_sink *s, sqlite3 *db)
     if (rc != SQLITE_ROW)
         return sq_fail(s, db, rc, "cannot read the schema");
     if (n == 0 || run(db, "SELECT rowid FROM " SQ_TABLE " LIMIT 0") != SQLITE_OK) {
-        aw_host_error(s->host, AW_E_CONFIG, "%s: holds a table %s that is not auditwell's: name another database", s->path,
-                      SQ_TABLE);
+        aw_host_error(s->host, AW_E_CONFIG, "%s: holds a table %s that is not auditwell's: name another database",
+                      s->path, SQ_TABLE);
         return sq_set_health(s, AW_E_CONFIG, "foreign table");
     }
     for (size_t i = 0; i < sq_column_count; i++) {
@@ -185,16 +185,17 @@ static int32_t migrate(struct sqlite_sink *s, sqlite3 *db)
             return sq_fail(s, db, rc, "cannot add a column");
     }
     /* A column that must have a value and that we do not know would make every event fail. */
-    rc = sqlite3_prepare_v2(db, "SELECT name FROM pragma_table_info('" SQ_TABLE "') WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0",
-                            -1, &st, NULL);
+    rc = sqlite3_prepare_v2(
+        db, "SELECT name FROM pragma_table_info('" SQ_TABLE "') WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0",
+        -1, &st, NULL);
     while (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(st, 0);
         bool known = false;
         for (size_t i = 0; i < sq_column_count; i++)
             known = known || (name != NULL && strcmp(name, sq_columns[i].name) == 0);
         if (!known) {
-            aw_host_error(s->host, AW_E_CONFIG, "%s: the column %s of table %s is NOT NULL and unknown to auditwell", s->path,
-                          name != NULL ? name : "?", SQ_TABLE);
+            aw_host_error(s->host, AW_E_CONFIG, "%s: the column %s of table %s is NOT NULL and unknown to auditwell",
+                          s->path, name != NULL ? name : "?", SQ_TABLE);
             sqlite3_finalize(st);
             return sq_set_health(s, AW_E_CONFIG, "unknown NOT NULL column");
         }
@@ -212,7 +213,8 @@ static int32_t migrate(struct sqlite_sink *s, sqlite3 *db)
         sq_fail(s, db, rc, "event ids in the old table are not unique");
         return AW_E_CONFIG;
     }
-    aw_host_log(s->host, AW_LOG_INFO, "%s: brought the table %s to schema version %d", s->path, SQ_TABLE, SQ_SCHEMA_VERSION);
+    aw_host_log(s->host, AW_LOG_INFO, "%s: brought the table %s to schema version %d", s->path, SQ_TABLE,
+                SQ_SCHEMA_VERSION);
     return AW_OK;
 }
 
@@ -227,10 +229,11 @@ static int32_t settle_schema(struct sqlite_sink *s, sqlite3 *db)
     if (rc != SQLITE_ROW)
         return sq_fail(s, db, rc, "cannot read the schema");
     if (version > SQ_SCHEMA_VERSION || version < 0 || (version != 0 && tables == 0)) {
-        aw_host_error(s->host, AW_E_CONFIG,
-                      "%s: has schema version %lld, this auditwell knows up to %d: it was written by a newer auditwell or by "
-                      "another program; upgrade auditwell or name another database",
-                      s->path, (long long)version, SQ_SCHEMA_VERSION);
+        aw_host_error(
+            s->host, AW_E_CONFIG,
+            "%s: has schema version %lld, this auditwell knows up to %d: it was written by a newer auditwell or by "
+            "another program; upgrade auditwell or name another database",
+            s->path, (long long)version, SQ_SCHEMA_VERSION);
         return sq_set_health(s, AW_E_CONFIG, "unknown schema version");
     }
     if (tables == 0)
@@ -299,7 +302,8 @@ static int32_t apply_settings(struct sqlite_sink *s, sqlite3 *db)
         rc = fin != SQLITE_OK ? fin : SQLITE_OK;
     }
     if (rc == SQLITE_OK && !wal) {
-        aw_host_error(s->host, AW_E_CONFIG, "%s: SQLite cannot use a write-ahead log here (a network file system?)", s->path);
+        aw_host_error(s->host, AW_E_CONFIG, "%s: SQLite cannot use a write-ahead log here (a network file system?)",
+                      s->path);
         return sq_set_health(s, AW_E_CONFIG, "no write-ahead log");
     }
     if (rc == SQLITE_OK)
@@ -313,14 +317,15 @@ static int32_t apply_settings(struct sqlite_sink *s, sqlite3 *db)
     return rc == SQLITE_OK ? AW_OK : sq_fail(s, db, rc, "cannot apply settings");
 }
 
-/* SQLite gives a new database 0644; -wal and -shm get the database's mode. So the file is made here. An existing file is
- * not opened: closing it would drop the locks of other connections of this process. */
+/* SQLite gives a new database 0644; -wal and -shm get the database's mode. So the file is made here. An existing file
+ * is not opened: closing it would drop the locks of other connections of this process. */
 static int32_t create_file(struct sqlite_sink *s)
 {
     struct stat st;
     for (int tries = 0; tries < 3; tries++) {
         if (stat(s->path, &st) == 0)
-            return S_ISREG(st.st_mode) ? AW_OK : fail_errno(s, S_ISDIR(st.st_mode) ? EISDIR : ENOTDIR, "is no regular file");
+            return S_ISREG(st.st_mode) ? AW_OK
+                                       : fail_errno(s, S_ISDIR(st.st_mode) ? EISDIR : ENOTDIR, "is no regular file");
         if (errno != ENOENT)
             return fail_errno(s, errno, "cannot examine");
         int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, s->mode);
@@ -330,7 +335,8 @@ static int32_t create_file(struct sqlite_sink *s)
             return e == 0 ? AW_OK : fail_errno(s, e, "cannot set the mode");
         }
         if (errno == ENOENT && tries == 0) {
-            char *slash = strrchr(s->path, '/'), *dir = slash > s->path ? strndup(s->path, (size_t)(slash - s->path)) : NULL;
+            char *slash = strrchr(s->path, '/'),
+                 *dir = slash > s->path ? strndup(s->path, (size_t)(slash - s->path)) : NULL;
             int e = dir == NULL ? ENOENT : mkdir(dir, 0750) < 0 ? errno : 0;
             free(dir);
             if (e != 0 && e != EEXIST)

@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Parts: sink_sqlite.c (class, options, life), sqlite_schema.c (opening, pragmas, tables, migration), sqlite_write.c (batches,
- * flush, position), sqlite_read.c (the query extension).
+ * Parts: sink_sqlite.c (class, options, life), sqlite_schema.c (opening, pragmas, tables, migration), sqlite_write.c
+ * (batches, flush, position), sqlite_read.c (the query extension).
  *
- * Threads: the host serialises the calls on an instance, so its connection needs no mutex of SQLite. health() is guarded by
- * `lock`. Each read of the query extension has a connection of its own and uses only settings.
+ * Threads: the host serialises the calls on an instance, so its connection needs no mutex of SQLite. health() is
+ * guarded by `lock`. Each read of the query extension has a connection of its own and uses only settings.
  */
 #ifndef AW_SQLITE_SINK_H
 #define AW_SQLITE_SINK_H
@@ -36,8 +36,8 @@ struct sqlite_sink {
     dev_t dev;
     ino_t ino;
     bool started;
-    bool wal_suspect;      /* a sync of the WAL failed: its content must be written anew before it counts */
-    uint64_t deadline_ns;  /* of the current call, for the busy handler */
+    bool wal_suspect;     /* a sync of the WAL failed: its content must be written anew before it counts */
+    uint64_t deadline_ns; /* of the current call, for the busy handler */
     uint64_t busy_began;
     uint64_t stored_seq, flushed_seq;
     uint64_t conflict_logged_ns;
@@ -62,7 +62,7 @@ extern const size_t sq_column_count;
 int32_t sq_fail(struct sqlite_sink *s, sqlite3 *db, int rc, const char *what);
 int32_t sq_code(int rc);
 int32_t sq_set_health(struct sqlite_sink *s, int32_t code, const char *detail); /* returns code */
-int32_t sq_open(struct sqlite_sink *s);  /* AW_OK or AW_E_* */
+int32_t sq_open(struct sqlite_sink *s);                                         /* AW_OK or AW_E_* */
 void sq_close(struct sqlite_sink *s);
 int32_t sq_ready(struct sqlite_sink *s); /* before each call: opens if need be, notices a replaced database */
 /* Writes what is committed anew after a failed sync of the WAL. AW_OK or AW_E_*. */

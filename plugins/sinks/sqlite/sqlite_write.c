@@ -1,8 +1,9 @@
 /* sqlite_write.c - one transaction a batch; a row that cannot be stored does not stop the others.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Statuses are provisional until COMMIT succeeds; on any failure of the transaction they go back to "unknown", and the host sends
- * the events again. Rows are told apart by event_id, so that an event which did get in counts as a duplicate then.
+ * Statuses are provisional until COMMIT succeeds; on any failure of the transaction they go back to "unknown", and the
+ * host sends the events again. Rows are told apart by event_id, so that an event which did get in counts as a duplicate
+ * then.
  */
 #include "config.h"
 
@@ -35,8 +36,9 @@ static int bind_event(struct sqlite_sink *s, const struct aw_event *event, int32
         uint64_t number;
         int rc, at = (int)i + 1;
         if (c->source == SQ_NUMBER) {
-            rc = h->event_number(event, c->id, &number) == AW_OK ? sqlite3_bind_int64(s->insert, at, (sqlite3_int64)number)
-                                                                 : sqlite3_bind_null(s->insert, at);
+            rc = h->event_number(event, c->id, &number) == AW_OK
+                     ? sqlite3_bind_int64(s->insert, at, (sqlite3_int64)number)
+                     : sqlite3_bind_null(s->insert, at);
         } else if (c->source == SQ_JSON) {
             *ret_code = h->event_encoded(event, "json", &text);
             if (*ret_code != AW_OK)
@@ -58,11 +60,13 @@ static void look_at_duplicate(struct sqlite_sink *s, const struct aw_event *even
     uint64_t now = s->host->mono_ns();
     if (s->conflict_logged_ns != 0 && now - s->conflict_logged_ns < CONFLICT_LOG_NS)
         return;
-    if (s->host->event_field(event, AW_FIELD_EVENT_ID, &id) != AW_OK || s->host->event_encoded(event, "json", &json) != AW_OK)
+    if (s->host->event_field(event, AW_FIELD_EVENT_ID, &id) != AW_OK ||
+        s->host->event_encoded(event, "json", &json) != AW_OK)
         return;
     if (bind_text(s->find, 1, id) == SQLITE_OK && bind_text(s->find, 2, json) == SQLITE_OK &&
         sqlite3_step(s->find) == SQLITE_ROW && sqlite3_column_int(s->find, 0) == 0) {
-        aw_host_log(s->host, AW_LOG_WARNING, "%s: an event with the id %.*s and other content is stored already (seq %lld)", s->path,
+        aw_host_log(s->host, AW_LOG_WARNING,
+                    "%s: an event with the id %.*s and other content is stored already (seq %lld)", s->path,
                     (int)(id.len < 128 ? id.len : 128), id.ptr, (long long)sqlite3_column_int64(s->find, 1));
         s->conflict_logged_ns = now;
     }
@@ -79,9 +83,9 @@ static bool row_is_at_fault(int rc)
 struct job {
     const struct aw_batch *batch;
     uint8_t *status;
-    size_t end;        /* events [0, end) are in this transaction */
+    size_t end; /* events [0, end) are in this transaction */
     size_t duplicates;
-    int32_t code;      /* with a failure */
+    int32_t code; /* with a failure */
 };
 
 static int exec(struct sqlite_sink *s, const char *sql)
@@ -89,7 +93,8 @@ static int exec(struct sqlite_sink *s, const char *sql)
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 }
 
-/* One event. SQLITE_OK (its status is set), SQLITE_ABORT (the transaction is gone, begin again), or another rc; -1: job->code. */
+/* One event. SQLITE_OK (its status is set), SQLITE_ABORT (the transaction is gone, begin again), or another rc; -1:
+ * job->code. */
 static int insert_event(struct sqlite_sink *s, struct job *job, size_t i)
 {
     const struct aw_event *event = job->batch->events[i];
@@ -195,7 +200,8 @@ static int32_t finish(struct sqlite_sink *s, struct job *job)
         s->host->metric_add(s->host, s->metric_duplicates, (double)job->duplicates);
     s->host->metric_add(s->host, s->metric_transactions, 1);
     sq_set_health(s, AW_OK, "");
-    return job->end < job->batch->count ? aw_host_error(s->host, AW_E_TIMEOUT, "%s: the deadline passed", s->path) : AW_OK;
+    return job->end < job->batch->count ? aw_host_error(s->host, AW_E_TIMEOUT, "%s: the deadline passed", s->path)
+                                        : AW_OK;
 }
 
 int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *result)
@@ -214,7 +220,8 @@ int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *res
         return finish(s, &job);
     }
     forget(&job);
-    r = rc == -1 ? aw_host_error(s->host, job.code == AW_E_UNSUPPORTED ? AW_E_INTERNAL : job.code, "the host cannot render an event")
+    r = rc == -1 ? aw_host_error(s->host, job.code == AW_E_UNSUPPORTED ? AW_E_INTERNAL : job.code,
+                                 "the host cannot render an event")
                  : sq_fail(s, s->db, rc, "cannot store");
     sqlite3_reset(s->insert);
     sqlite3_clear_bindings(s->insert);
@@ -253,8 +260,9 @@ int32_t sq_position(void *sink, struct aw_position *ret)
     if (s->db == NULL)
         return aw_host_error(s->host, AW_E_INTERNAL, "%s: position before start", s->path);
     s->deadline_ns = 0;
-    int rc = sqlite3_prepare_v2(s->db, "SELECT seq, integrity FROM " SQ_TABLE " WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1",
-                                -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(
+        s->db, "SELECT seq, integrity FROM " SQ_TABLE " WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1", -1, &st,
+        NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {

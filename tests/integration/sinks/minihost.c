@@ -120,7 +120,8 @@ static int32_t host_config_int(const struct aw_config *c, const char *key, int64
     static const struct {
         const char *unit;
         int64_t factor;
-    } units[] = {{"KiB", 1024}, {"MiB", 1 << 20}, {"ms", 1000000}, {"s", 1000000000}, {"h", INT64_C(3600000000000)}, {"", 1}};
+    } units[] = {{"KiB", 1024}, {"MiB", 1 << 20}, {"ms", 1000000}, {"s", 1000000000}, {"h", INT64_C(3600000000000)},
+                 {"", 1}};
     const char *v = value(c, key);
     char *end;
     if (v == NULL)
@@ -152,7 +153,8 @@ static int32_t host_config_list(const struct aw_config *c, const char *key, size
     return AW_E_NOTFOUND;
 }
 
-static int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help, uint32_t *ret_id)
+static int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help,
+                                    uint32_t *ret_id)
 {
     struct mh_instance *m = of(h);
     (void)kind;
@@ -212,7 +214,8 @@ const struct aw_sink_class *mh_class(const char *name)
         exit(1);
     }
     const struct aw_plugin *plugin = entry();
-    if (plugin->magic != AW_PLUGIN_MAGIC || plugin->abi_major != AW_ABI_MAJOR || strcmp(plugin->sinks[0]->name, name) != 0) {
+    if (plugin->magic != AW_PLUGIN_MAGIC || plugin->abi_major != AW_ABI_MAJOR ||
+        strcmp(plugin->sinks[0]->name, name) != 0) {
         printf("Bail out! %s: wrong descriptor\n", path);
         exit(1);
     }
@@ -243,10 +246,11 @@ static void config_destroy(struct aw_config *c)
 struct mh_instance *mh_create(const char *class, const char *const *pairs)
 {
     struct mh_instance *m = calloc(1, sizeof *m);
-    m->host = (struct aw_host){sizeof m->host,   AW_ABI_MAJOR,      AW_ABI_MINOR,       "0.1.0",          "test",
-                               host_vlog,        host_vset_error,   host_vevent_error,  host_event_field, host_event_number,
-                               host_event_encoded, host_config_str, host_config_int,    host_config_bool, host_config_list,
-                               host_metric_register, host_metric_add, host_now_ns,      host_mono_ns,     NULL,
+    m->host = (struct aw_host){sizeof m->host,   AW_ABI_MAJOR,      AW_ABI_MINOR,       "0.1.0",
+                               "test",           host_vlog,         host_vset_error,    host_vevent_error,
+                               host_event_field, host_event_number, host_event_encoded, host_config_str,
+                               host_config_int,  host_config_bool,  host_config_list,   host_metric_register,
+                               host_metric_add,  host_now_ns,       host_mono_ns,       NULL,
                                host_extension};
     pthread_mutex_init(&m->lock, NULL);
     m->class = mh_class(class);
@@ -329,101 +333,18 @@ void mh_clear(struct mh_instance *m)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- events ---- */
+/* ---- writing ---- */
 
-/* prefix and number in hexadecimal (width > 0, zero-filled) or decimal */
-static const char *text_of(struct aw_event *e, size_t *used, const char *prefix, int width, uint64_t n)
+int32_t mh_write_events(struct mh_instance *m, struct aw_event *const *events, size_t count, uint32_t flags,
+                        uint64_t deadline_ns, uint8_t *status)
 {
-    char *p = e->text + *used;
-    int len = width > 0 ? snprintf(p, sizeof e->text - *used, "%s%0*llx", prefix, width, (unsigned long long)n)
-                        : snprintf(p, sizeof e->text - *used, "%s%llu", prefix, (unsigned long long)n);
-    *used += (size_t)len + 1;
-    return p;
-}
-
-static void hash_of(uint64_t seq, char out[65])
-{
-    uint64_t state = seq;
-    for (int i = 0; i < 4; i++)
-        snprintf(out + i * 16, 17, "%016llx", (unsigned long long)harness_random(&state));
-}
-
-struct aw_event *mh_event_sized(uint64_t seq, size_t about)
-{
-    struct aw_event *e = calloc(1, sizeof *e);
-    size_t used = 0, pad = about > 520 ? about - 520 : 0;
-    char hash[65], prev[65], *fill = malloc(pad + 1);
-    hash_of(seq, hash);
-    hash_of(seq - 1, prev);
-    memset(fill, 'x', pad);
-    fill[pad] = '\0';
-    uint64_t ms = seq % 1000, s = 5 + seq / 1000;
-    mh_event_set(e, AW_FIELD_EVENT_ID, text_of(e, &used, "01890a5d-ac96-774b-bcce-", 12, seq));
-    mh_event_set(e, AW_FIELD_ACTION, seq % 3 == 0 ? "user.login" : seq % 3 == 1 ? "document.read" : "invoice.approve");
-    mh_event_set(e, AW_FIELD_OUTCOME, seq % 10 == 0 ? "DENIED" : "SUCCESS");
-    char at[64];
-    snprintf(at, sizeof at, "2026-01-02T%02llu:%02llu:%02llu.%03lluZ", (unsigned long long)(3 + (s + 240) / 3600 % 20),
-             (unsigned long long)((s + 240) / 60 % 60), (unsigned long long)(s % 60), (unsigned long long)ms);
-    size_t at_off = used;
-    memcpy(e->text + used, at, strlen(at) + 1);
-    used += strlen(at) + 1;
-    mh_event_set(e, AW_FIELD_OCCURRED_AT, e->text + at_off);
-    mh_event_set(e, AW_FIELD_ACTOR_ID, text_of(e, &used, "usr_", 0, seq % 16));
-    mh_event_set(e, AW_FIELD_ACTOR_TYPE, "user");
-    mh_event_set(e, AW_FIELD_ACTOR_IP, "10.0.0.1");
-    mh_event_set(e, AW_FIELD_TARGET_ID, text_of(e, &used, "obj_", 8, seq));
-    mh_event_set(e, AW_FIELD_TARGET_TYPE, "document");
-    mh_event_set(e, AW_FIELD_TENANT_ID, text_of(e, &used, "tnt_", 0, seq % 4));
-    mh_event_set(e, AW_FIELD_SCOPE, text_of(e, &used, "tenant:tnt_", 0, seq % 4));
-    size_t cap = 1200 + pad, n = 0, from, len;
-    char *j = malloc(cap);
-#define FIELD(f) e->fields[f].ptr
-#define PART(f, ...)                                                                                                   \
-    from = n, n += (size_t)snprintf(j + n, cap - n, __VA_ARGS__), len = n - from, e->fields[f] = (struct aw_str){j + from, len}
-    n += (size_t)snprintf(j + n, cap - n, "{\"action\":\"%s\",\"actor\":", FIELD(AW_FIELD_ACTION));
-    PART(AW_FIELD_ACTOR, "{\"id\":\"%s\",\"ip\":\"10.0.0.1\",\"type\":\"user\"}", FIELD(AW_FIELD_ACTOR_ID));
-    n += (size_t)snprintf(j + n, cap - n, ",\"context\":");
-    PART(AW_FIELD_CONTEXT, "{\"occurredAt\":\"%s\",\"tenantId\":\"%s\"}", at, FIELD(AW_FIELD_TENANT_ID));
-    n += (size_t)snprintf(j + n, cap - n, ",\"eventId\":\"%s\",\"integrity\":", FIELD(AW_FIELD_EVENT_ID));
-    PART(AW_FIELD_INTEGRITY, "{\"alg\":\"SHA-256\",\"hash\":\"%s\",\"prevHash\":\"%s\",\"seq\":%llu}", hash, prev,
-         (unsigned long long)seq);
-    n += (size_t)snprintf(j + n, cap - n, ",\"metadata\":");
-    PART(AW_FIELD_METADATA, "{\"reason\":\"caf\\u00e9 \\\"quoted\\\" %s\"}", fill);
-    n += (size_t)snprintf(j + n, cap - n, ",\"outcome\":\"%s\",\"schemaVersion\":1,\"target\":", FIELD(AW_FIELD_OUTCOME));
-    PART(AW_FIELD_TARGET, "{\"id\":\"%s\",\"type\":\"document\"}", FIELD(AW_FIELD_TARGET_ID));
-    n += (size_t)snprintf(j + n, cap - n, "}");
-    e->json = j;
-    e->json_len = n;
-    e->numbers[0] = seq;
-    e->numbers[1] = 1;
-    e->numbers[2] = UINT64_C(1767323045000000000) + seq * 1000000u;
-    e->numbers[3] = e->numbers[2];
-    free(fill);
-    return e;
-}
-
-struct aw_event *mh_event(uint64_t seq)
-{
-    return mh_event_sized(seq, 600);
-}
-
-void mh_event_set(struct aw_event *e, uint32_t field, const char *v)
-{
-    e->fields[field] = (struct aw_str){v, v != NULL ? strlen(v) : 0};
-}
-
-void mh_event_free(struct aw_event *e)
-{
-    if (e != NULL)
-        free(e->json);
-    free(e);
-}
-
-int32_t mh_write_events(struct mh_instance *m, struct aw_event *const *events, size_t count, uint32_t flags, uint64_t deadline_ns,
-                        uint8_t *status)
-{
-    struct aw_batch b = {sizeof b,    flags, events[0]->numbers[0], events[count - 1]->numbers[0], deadline_ns,
-                         count, (const struct aw_event *const *)events};
+    struct aw_batch b = {sizeof b,
+                         flags,
+                         events[0]->numbers[0],
+                         events[count - 1]->numbers[0],
+                         deadline_ns,
+                         count,
+                         (const struct aw_event *const *)events};
     struct aw_result r = {sizeof r, 0, count, status};
     memset(status, AW_EVENT_UNKNOWN, count);
     return m->class->write(m->sink, &b, &r);
@@ -480,7 +401,8 @@ struct mh_rows mh_read(struct mh_instance *m, const struct aw_query *q, size_t p
     while (out.code == AW_OK && (out.code = mh_query(m)->next(read, rows, page, &n)) == AW_OK && n > 0) {
         for (size_t i = 0; i < n; i++) {
             struct aw_event *e = mh_event(rows[i].seq);
-            out.same = out.same && rows[i].json.len == e->json_len && memcmp(rows[i].json.ptr, e->json, e->json_len) == 0;
+            out.same =
+                out.same && rows[i].json.len == e->json_len && memcmp(rows[i].json.ptr, e->json, e->json_len) == 0;
             out.rising = out.rising && (out.count == 0 || rows[i].seq == out.last_seq + 1);
             mh_event_free(e);
             if (out.count++ == 0)
@@ -503,91 +425,4 @@ int32_t mh_position(struct mh_instance *m, struct aw_position *ret)
     const struct aw_sink_position *p = m->class->extension(m->sink, AW_EXT_SINK_POSITION);
     *ret = (struct aw_position){.struct_size = sizeof *ret};
     return p->position(m->sink, ret);
-}
-
-/* ---- files ---- */
-
-char *mh_fresh_dir(void)
-{
-    static int count;
-    char *dir = malloc(512);
-    snprintf(dir, 512, "%s/%d", harness_tmpdir(), ++count);
-    if (mkdir(dir, 0755) < 0) {
-        printf("Bail out! cannot make %s\n", dir);
-        exit(1);
-    }
-    return dir;
-}
-
-char *mh_path(const char *format, ...)
-{
-    char *dir = mh_fresh_dir(), *path = malloc(1024);
-    va_list ap;
-    int n = snprintf(path, 1024, "%s/", dir);
-    va_start(ap, format);
-    vsnprintf(path + n, 1024 - (size_t)n, format, ap);
-    va_end(ap);
-    free(dir);
-    return path;
-}
-
-char *mh_slurp(const char *path, size_t *ret_len)
-{
-    FILE *f = fopen(path, "rb");
-    struct stat st;
-    if (f == NULL || fstat(fileno(f), &st) < 0) {
-        if (f != NULL)
-            fclose(f);
-        return NULL;
-    }
-    char *p = malloc((size_t)st.st_size + 1);
-    size_t n = fread(p, 1, (size_t)st.st_size, f);
-    p[n] = '\0';
-    fclose(f);
-    if (ret_len != NULL)
-        *ret_len = n;
-    return p;
-}
-
-void mh_spew(const char *path, const char *bytes, size_t len)
-{
-    FILE *f = fopen(path, "wb");
-    if (f == NULL || fwrite(bytes, 1, len, f) != len || fclose(f) != 0) {
-        printf("Bail out! cannot write %s\n", path);
-        exit(1);
-    }
-}
-
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-size_t mh_count_names(const char *dir, const char *part, char *name, size_t size)
-{
-    struct dirent **list;
-    int n = scandir(dir, &list, NULL, by_name);
-    size_t found = 0;
-    for (int i = 0; i < n; i++) {
-        if (strstr(list[i]->d_name, part) != NULL && found++ == 0 && name != NULL)
-            snprintf(name, size, "%s/%s", dir, list[i]->d_name);
-        free(list[i]);
-    }
-    if (n >= 0)
-        free(list);
-    return found;
-}
-
-bool mh_trail_is(const char *path, uint64_t from, uint64_t to)
-{
-    struct mh_instance *m = MH("file", "path", path);
-    struct mh_rows rows = mh_read(m, NULL, 100);
-    bool ok = rows.code == AW_OK && rows.rising && rows.same && rows.count == to - from + 1 &&
-              (rows.count == 0 || (rows.first_seq == from && rows.last_seq == to));
-    if (!ok)
-        harness_note("trail: code %d, %zu rows, seq %llu..%llu, rising %d, same %d, last at %s, %s", rows.code, rows.count,
-                     (unsigned long long)rows.first_seq, (unsigned long long)rows.last_seq, rows.rising, rows.same, rows.location,
-                     m->error);
-    mh_destroy(m);
-    return ok;
 }

@@ -30,7 +30,7 @@ struct mh_instance {
     void *sink;
     struct aw_config *config;
     pthread_mutex_t lock;
-    char error[512];      /* of the last vset_error */
+    char error[512]; /* of the last vset_error */
     int32_t error_code;
     char event_error[512]; /* of the last vevent_error */
     size_t event_error_index;
@@ -66,17 +66,17 @@ void mh_event_free(struct aw_event *e);
 
 /* Writes seqs [from, to] in one batch. status gets to - from + 1 bytes (may be NULL). */
 int32_t mh_write(struct mh_instance *m, uint64_t from, uint64_t to, uint32_t flags, uint8_t *status);
-int32_t mh_write_events(struct mh_instance *m, struct aw_event *const *events, size_t count, uint32_t flags, uint64_t deadline_ns,
-                        uint8_t *status);
+int32_t mh_write_events(struct mh_instance *m, struct aw_event *const *events, size_t count, uint32_t flags,
+                        uint64_t deadline_ns, uint8_t *status);
 bool mh_all(const uint8_t *status, size_t count, uint8_t want);
 
 /* Reads all rows of a created instance. Calls fn for each (may be NULL); returns rows, or -1 with the error in mh. */
 struct mh_rows {
     size_t count;
     uint64_t first_seq, last_seq;
-    bool rising;       /* each seq is one more than the last */
-    bool same;         /* each row holds the bytes of mh_event(seq) */
-    char cursor[256];  /* of the last row */
+    bool rising;      /* each seq is one more than the last */
+    bool same;        /* each row holds the bytes of mh_event(seq) */
+    char cursor[256]; /* of the last row */
     char location[400];
     int32_t code;
 };
@@ -87,11 +87,15 @@ int32_t mh_position(struct mh_instance *m, struct aw_position *ret);
 
 /* Files of tests. */
 char *mh_path(const char *format, ...) __attribute__((format(printf, 1, 2))); /* under a fresh directory; malloc'd */
-char *mh_fresh_dir(void);                                                    /* malloc'd */
-char *mh_slurp(const char *path, size_t *ret_len);                           /* malloc'd, NUL-terminated; NULL: no such file */
+char *mh_fresh_dir(void);                                                     /* malloc'd */
+char *mh_slurp(const char *path, size_t *ret_len); /* malloc'd, NUL-terminated; NULL: no such file */
 void mh_spew(const char *path, const char *bytes, size_t len);
 /* How many names in dir hold part; the first of them (sorted) in name if not NULL. */
 size_t mh_count_names(const char *dir, const char *part, char *name, size_t size);
+char *mh_dir_of(const char *path);                                            /* malloc'd */
+size_t mh_names(const char *path, const char *part, char *name, size_t size); /* mh_count_names in path's directory */
+char *mh_lines(uint64_t from, uint64_t to, size_t *ret_len);   /* what a file holds after these seqs; malloc'd */
+bool mh_file_is(const char *path, uint64_t from, uint64_t to); /* exactly these lines */
 /* Lines of the whole trail (archives, then current) equal mh_event(from..to) in order, each once. */
 bool mh_trail_is(const char *path, uint64_t from, uint64_t to);
 

@@ -1,4 +1,5 @@
-/* test_file.c - the file sink writing: options, durability, rotation, damage, life. SPDX-License-Identifier: Apache-2.0 */
+/* test_file.c - the file sink writing: options, durability, rotation, damage, life. SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -16,45 +17,6 @@
 
 #include "harness.h"
 #include "minihost.h"
-
-static char *dir_of(const char *path)
-{
-    return strndup(path, (size_t)(strrchr(path, '/') - path));
-}
-
-static size_t names(const char *path, const char *part, char *name, size_t size)
-{
-    char *dir = dir_of(path);
-    size_t n = mh_count_names(dir, part, name, size);
-    free(dir);
-    return n;
-}
-
-/* What the file must hold after seqs [from, to]. */
-static char *lines(uint64_t from, uint64_t to, size_t *ret_len)
-{
-    size_t cap = (size_t)(to - from + 1) * 1300 + 1, n = 0;
-    char *out = malloc(cap);
-    for (uint64_t i = from; i <= to; i++) {
-        struct aw_event *e = mh_event(i);
-        memcpy(out + n, e->json, e->json_len);
-        n += e->json_len;
-        out[n++] = '\n';
-        mh_event_free(e);
-    }
-    *ret_len = n;
-    return out;
-}
-
-static bool file_is(const char *path, uint64_t from, uint64_t to)
-{
-    size_t n, want_n;
-    char *got = mh_slurp(path, &n), *want = lines(from, to, &want_n);
-    bool ok = got != NULL && n == want_n && memcmp(got, want, n) == 0;
-    free(got);
-    free(want);
-    return ok;
-}
 
 static struct mh_instance *started(const char *path)
 {
@@ -74,7 +36,7 @@ static void test_lines(void)
     CU_ASSERT_EQUAL(mh_position(m, &pos), AW_E_NOTFOUND);
     CU_ASSERT_EQUAL(mh_write(m, 1, 20, 0, status), AW_OK);
     CU_ASSERT_TRUE(mh_all(status, 20, AW_EVENT_ACCEPTED));
-    CU_ASSERT_TRUE(file_is(path, 1, 20));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 20));
     CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
     CU_ASSERT_EQUAL(seq, 20);
     CU_ASSERT_EQUAL(mh_write(m, 21, 22, AW_BATCH_MUST_BE_DURABLE, status), AW_OK);
@@ -88,7 +50,7 @@ static void test_lines(void)
     CU_ASSERT_EQUAL(pos.seq, 22);
     CU_ASSERT_EQUAL(strlen(pos.hash), 64);
     CU_ASSERT_EQUAL(mh_write(m, 23, 23, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 1, 23));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 23));
     mh_destroy(m); /* without stop */
     free(path);
 }
@@ -108,7 +70,7 @@ static void test_fsync_modes(void)
         CU_ASSERT_TRUE(mh_all(status, 4, AW_EVENT_DURABLE));
         CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
         CU_ASSERT_EQUAL(seq, 9);
-        CU_ASSERT_TRUE(file_is(path, 1, 9));
+        CU_ASSERT_TRUE(mh_file_is(path, 1, 9));
         mh_destroy(m);
         free(path);
     }
@@ -133,7 +95,7 @@ static void test_bad_options(void)
 #ifndef HAVE_ZSTD
     refused(MH("file", "path", path, "compress", "zstd"), "no zstd");
 #endif
-    CU_ASSERT_EQUAL(names(path, "audit", NULL, 0), 0); /* create() does no I/O */
+    CU_ASSERT_EQUAL(mh_names(path, "audit", NULL, 0), 0); /* create() does no I/O */
     struct mh_instance *m = MH("file", "path", path, "owner", "no-such-user-here");
     CU_ASSERT_EQUAL(mh_start(m), AW_E_CONFIG);
     CU_ASSERT_PTR_NOT_NULL(strstr(m->error, "no user \"no-such-user-here\""));
@@ -164,8 +126,8 @@ static void test_mode_and_owner(void)
 
 static void test_wrong_places(void)
 {
-    char *dir = mh_fresh_dir(), *link = mh_path("link.jsonl"), *fifo = mh_path("fifo.jsonl"), *other = mh_path("notes.txt"),
-         *fresh = mh_path("new/audit.jsonl"), *deep = mh_path("a/b/audit.jsonl");
+    char *dir = mh_fresh_dir(), *link = mh_path("link.jsonl"), *fifo = mh_path("fifo.jsonl"),
+         *other = mh_path("notes.txt"), *fresh = mh_path("new/audit.jsonl"), *deep = mh_path("a/b/audit.jsonl");
     struct mh_instance *m = MH("file", "path", dir);
     CU_ASSERT_EQUAL(mh_start(m), AW_E_CONFIG);
     mh_destroy(m);
@@ -238,8 +200,8 @@ static void test_two_instances(void)
         CU_ASSERT_EQUAL(mh_write(a, i, i, 0, NULL), AW_OK);
         CU_ASSERT_EQUAL(mh_write(b, i, i, 0, NULL), AW_OK);
     }
-    CU_ASSERT_TRUE(file_is(one, 1, 50));
-    CU_ASSERT_TRUE(file_is(two, 1, 50));
+    CU_ASSERT_TRUE(mh_file_is(one, 1, 50));
+    CU_ASSERT_TRUE(mh_file_is(two, 1, 50));
     mh_destroy(a);
     mh_destroy(b);
     free(one);
@@ -250,7 +212,7 @@ static void test_torn_everywhere(void)
 {
     char *path = mh_path("audit.jsonl"), name[1024], *part = strdup("torn-");
     size_t whole, both;
-    char *two = lines(1, 2, &whole), *three = lines(1, 3, &both);
+    char *two = mh_lines(1, 2, &whole), *three = mh_lines(1, 3, &both);
     struct aw_position pos;
     for (size_t cut = whole + 1; cut < both; cut++) {
         mh_spew(path, three, cut);
@@ -259,14 +221,14 @@ static void test_torn_everywhere(void)
         CU_ASSERT_EQUAL(pos.seq, 2);
         CU_ASSERT_TRUE(mh_logged(m, "torn or damaged"));
         CU_ASSERT_EQUAL(mh_metric(m, "file_torn_bytes_total"), (double)(cut - whole));
-        CU_ASSERT_TRUE(file_is(path, 1, 2));
-        CU_ASSERT_EQUAL_FATAL(names(path, part, name, sizeof name), 1);
+        CU_ASSERT_TRUE(mh_file_is(path, 1, 2));
+        CU_ASSERT_EQUAL_FATAL(mh_names(path, part, name, sizeof name), 1);
         size_t n;
         char *kept = mh_slurp(name, &n);
         CU_ASSERT_TRUE(n == cut - whole && memcmp(kept, three + whole, n) == 0);
         free(kept);
         CU_ASSERT_EQUAL(mh_write(m, 3, 3, 0, NULL), AW_OK);
-        CU_ASSERT_TRUE(file_is(path, 1, 3));
+        CU_ASSERT_TRUE(mh_file_is(path, 1, 3));
         mh_destroy(m);
         unlink(name);
     }
@@ -275,7 +237,7 @@ static void test_torn_everywhere(void)
     struct mh_instance *m = started(path);
     CU_ASSERT_EQUAL(mh_position(m, &pos), AW_E_NOTFOUND);
     CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 1, 1));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 1));
     mh_destroy(m);
     free(two);
     free(three);
@@ -287,7 +249,7 @@ static void test_garbage_end(void)
 {
     char *path = mh_path("audit.jsonl"), name[1024];
     size_t n;
-    char *good = lines(1, 5, &n), *file = calloc(1, n + 20000);
+    char *good = mh_lines(1, 5, &n), *file = calloc(1, n + 20000);
     memcpy(file, good, n);
     struct aw_position pos;
     /* zeros without and with a newline; a complete line that is no JSON; two of them */
@@ -300,8 +262,8 @@ static void test_garbage_end(void)
         struct mh_instance *m = started(path);
         CU_ASSERT_EQUAL(mh_position(m, &pos), AW_OK);
         CU_ASSERT_EQUAL(pos.seq, 5);
-        CU_ASSERT_TRUE(file_is(path, 1, 5));
-        CU_ASSERT_EQUAL(names(path, "torn-", name, sizeof name), 1);
+        CU_ASSERT_TRUE(mh_file_is(path, 1, 5));
+        CU_ASSERT_EQUAL(mh_names(path, "torn-", name, sizeof name), 1);
         unlink(name);
         mh_destroy(m);
     }
@@ -310,7 +272,7 @@ static void test_garbage_end(void)
     mh_spew(path, file, 20000);
     struct mh_instance *m = started(path);
     CU_ASSERT_EQUAL(mh_write(m, 1, 2, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 1, 2));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 2));
     mh_destroy(m);
     free(good);
     free(file);
@@ -323,17 +285,17 @@ static void test_hole(void)
     char *path = mh_path("audit.jsonl"), name[1024];
     size_t n, three, five;
     struct aw_position pos;
-    char *file = lines(1, 10, &n);
-    free(lines(1, 3, &three));
-    free(lines(1, 5, &five));
+    char *file = mh_lines(1, 10, &n);
+    free(mh_lines(1, 3, &three));
+    free(mh_lines(1, 5, &five));
     memset(file + three + 10, 0, five - three - 20); /* in lines 4 and 5 */
     mh_spew(path, file, n);
     struct mh_instance *m = started(path);
     CU_ASSERT_EQUAL(mh_position(m, &pos), AW_OK);
     CU_ASSERT_EQUAL(pos.seq, 3);
     CU_ASSERT_EQUAL(mh_write(m, 4, 12, 0, NULL), AW_OK); /* the host begins behind the position */
-    CU_ASSERT_TRUE(file_is(path, 1, 12));
-    CU_ASSERT_EQUAL(names(path, "torn-", name, sizeof name), 1);
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 12));
+    CU_ASSERT_EQUAL(mh_names(path, "torn-", name, sizeof name), 1);
     mh_destroy(m);
     /* The same, but all of it was acknowledged long ago: old damage is left for verify to find. */
     mh_spew(path, file, n);
@@ -349,7 +311,7 @@ static void test_hole(void)
     m = started(path);
     CU_ASSERT_EQUAL(mh_write(m, 8, 12, 0, NULL), AW_OK);
     size_t tail_n;
-    char *tail = lines(8, 12, &tail_n);
+    char *tail = mh_lines(8, 12, &tail_n);
     text = mh_slurp(path, &now);
     CU_ASSERT_TRUE(now > tail_n && memcmp(text + now - tail_n, tail, tail_n) == 0);
     CU_ASSERT_TRUE(memcmp(text, file, now - tail_n) == 0);
@@ -360,148 +322,6 @@ static void test_hole(void)
     free(path);
 }
 
-static void test_rotation(void)
-{
-    char *path = mh_path("audit.jsonl"), *dir = dir_of(path), name[1024];
-    struct mh_instance *m = MH("file", "path", path, "rotate_size", "4KiB", "buffer_size", "4KiB");
-    struct stat st;
-    uint8_t status[40];
-    uint64_t seq;
-    struct aw_position pos;
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    for (uint64_t i = 1; i <= 400; i += 40) {
-        CU_ASSERT_EQUAL(mh_write(m, i, i + 39, 0, status), AW_OK);
-        for (size_t k = 0; k < 40; k++)
-            CU_ASSERT_TRUE(status[k] == AW_EVENT_ACCEPTED || status[k] == AW_EVENT_DURABLE);
-    }
-    CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
-    CU_ASSERT_EQUAL(seq, 400);
-    size_t archives = mh_count_names(dir, "audit-", name, sizeof name);
-    CU_ASSERT_TRUE(archives >= 50);
-    CU_ASSERT_EQUAL(mh_metric(m, "file_rotations_total"), (double)archives);
-    CU_ASSERT_TRUE(stat(name, &st) == 0 && st.st_size <= 4096);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 400));
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    /* The clock goes back an hour: names still sort as written, also over a restart. */
-    mh_clock_ns = -INT64_C(3600000000000);
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    CU_ASSERT_EQUAL(mh_write(m, 401, 500, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 500));
-    mh_clock_ns = 0;
-    /* Died between the two steps of a rotation: no current file. */
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    snprintf(name, sizeof name, "%s/audit-20991231T235959.000Z-000001.jsonl", dir);
-    CU_ASSERT_EQUAL(rename(path, name), 0);
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    CU_ASSERT_EQUAL(mh_position(m, &pos), AW_OK);
-    CU_ASSERT_EQUAL(pos.seq, 500);
-    CU_ASSERT_EQUAL(mh_write(m, 501, 560, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 560));
-    mh_destroy(m);
-    free(path);
-    free(dir);
-}
-
-static void test_rotation_by_time(void)
-{
-    char *path = mh_path("trail"), *dir = dir_of(path); /* a name without extension */
-    struct mh_instance *m = MH("file", "path", path, "rotate_interval", "1h");
-    int64_t hour = INT64_C(3600000000000);
-    uint64_t now = m->host.now_ns();
-    mh_clock_ns = hour - (int64_t)(now % (uint64_t)hour) - INT64_C(60000000000); /* a minute before the hour */
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    CU_ASSERT_EQUAL(mh_write(m, 1, 2, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_write(m, 3, 3, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_count_names(dir, "trail-", NULL, 0), 0);
-    mh_clock_ns += INT64_C(61000000000);
-    CU_ASSERT_EQUAL(mh_write(m, 4, 4, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_count_names(dir, "trail-", NULL, 0), 1);
-    CU_ASSERT_TRUE(file_is(path, 4, 4));
-    mh_clock_ns += 3 * hour; /* idle hours make no empty archives */
-    CU_ASSERT_EQUAL(mh_write(m, 5, 6, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_count_names(dir, "trail-", NULL, 0), 2);
-    /* reconfigure: never again */
-    CU_ASSERT_EQUAL(mh_reconfigure(m, (const char *const[]){"path", path, "rotate_interval", "0", "fsync", "always", NULL}), AW_OK);
-    mh_clock_ns += 3 * hour;
-    uint8_t status[1];
-    CU_ASSERT_EQUAL(mh_write(m, 7, 7, 0, status), AW_OK);
-    CU_ASSERT_EQUAL(status[0], AW_EVENT_DURABLE);
-    CU_ASSERT_EQUAL(mh_count_names(dir, "trail-", NULL, 0), 2);
-    mh_clock_ns = 0;
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 7));
-    mh_destroy(m);
-    free(path);
-    free(dir);
-}
-
-static void test_moved_deleted_replaced(void)
-{
-    char *path = mh_path("audit.jsonl"), *away = mh_path("audit.jsonl.1");
-    struct mh_instance *m = started(path);
-    uint64_t seq = 0;
-    CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(rename(path, away), 0);
-    CU_ASSERT_EQUAL(mh_write(m, 4, 5, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(file_is(away, 1, 3));
-    CU_ASSERT_TRUE(file_is(path, 4, 5));
-    CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK); /* what was moved is synced and there */
-    CU_ASSERT_EQUAL(seq, 5);
-    CU_ASSERT_EQUAL(mh_metric(m, "file_reopens_total"), 1);
-    CU_ASSERT_TRUE(mh_logged(m, "moved or deleted"));
-    /* Deleted with accepted events in it: the flush must not claim them. */
-    CU_ASSERT_EQUAL(mh_write(m, 6, 7, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(unlink(path), 0);
-    CU_ASSERT_TRUE(mh_flush(m, &seq) < 0);
-    CU_ASSERT_EQUAL(mh_write(m, 6, 8, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
-    CU_ASSERT_EQUAL(seq, 8);
-    CU_ASSERT_TRUE(file_is(path, 6, 8));
-    /* The same, noticed by the next write. */
-    CU_ASSERT_EQUAL(mh_write(m, 9, 9, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(unlink(path), 0);
-    CU_ASSERT_EQUAL(mh_write(m, 10, 10, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(mh_flush(m, &seq) < 0);
-    CU_ASSERT_EQUAL(mh_write(m, 9, 10, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 9, 10));
-    /* Replaced by another file with lines of its own and a torn end. */
-    size_t n;
-    char *other = lines(20, 21, &n);
-    mh_spew(away, other, n - 3);
-    CU_ASSERT_EQUAL(rename(away, path), 0);
-    CU_ASSERT_EQUAL(mh_write(m, 11, 11, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(mh_logged(m, "was replaced"));
-    free(other);
-    size_t len, twenty, eleven;
-    char *text = mh_slurp(path, &len), *a = lines(20, 20, &twenty), *b = lines(11, 11, &eleven);
-    CU_ASSERT_TRUE(len == twenty + eleven && memcmp(text, a, twenty) == 0 && memcmp(text + twenty, b, eleven) == 0);
-    free(text);
-    free(a);
-    free(b);
-    /* Cut by copytruncate. */
-    CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
-    CU_ASSERT_EQUAL(truncate(path, 0), 0);
-    CU_ASSERT_EQUAL(mh_write(m, 12, 13, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 12, 13));
-    CU_ASSERT_TRUE(mh_logged(m, "cut by somebody else"));
-    /* Cut with events in it that were not synced yet. */
-    CU_ASSERT_EQUAL(truncate(path, 0), 0);
-    CU_ASSERT_EQUAL(mh_write(m, 14, 14, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(mh_flush(m, &seq) < 0);
-    /* logrotate: rename, then reopen */
-    CU_ASSERT_EQUAL(mh_write(m, 12, 14, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(rename(path, away), 0);
-    CU_ASSERT_EQUAL(m->class->reopen(m->sink), AW_OK);
-    CU_ASSERT_EQUAL(mh_write(m, 15, 15, 0, NULL), AW_OK);
-    CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
-    CU_ASSERT_EQUAL(seq, 15);
-    CU_ASSERT_TRUE(file_is(away, 12, 14));
-    CU_ASSERT_TRUE(file_is(path, 15, 15));
-    mh_destroy(m);
-    free(path);
-    free(away);
-}
-
 /* A full file system, played by RLIMIT_FSIZE: the limit falls into the middle of a line. */
 static void test_full(void)
 {
@@ -510,8 +330,8 @@ static void test_full(void)
     struct rlimit old, small;
     uint8_t status[100];
     size_t ten, thirty;
-    free(lines(1, 10, &ten));
-    free(lines(1, 30, &thirty));
+    free(mh_lines(1, 10, &ten));
+    free(mh_lines(1, 30, &thirty));
     signal(SIGXFSZ, SIG_IGN);
     CU_ASSERT_EQUAL(mh_write(m, 1, 10, 0, NULL), AW_OK);
     CU_ASSERT_EQUAL(mh_flush(m, NULL), AW_OK);
@@ -521,19 +341,19 @@ static void test_full(void)
     CU_ASSERT_EQUAL(mh_write(m, 11, 60, 0, status), AW_E_UNAVAILABLE);
     CU_ASSERT_TRUE(mh_all(status, 20, AW_EVENT_ACCEPTED));
     CU_ASSERT_TRUE(mh_all(status + 20, 30, AW_EVENT_UNKNOWN));
-    CU_ASSERT_TRUE(file_is(path, 1, 30));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 30));
     uint64_t seq = 0;
     CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
     CU_ASSERT_EQUAL(seq, 30);
     CU_ASSERT_EQUAL(mh_write(m, 31, 60, 0, status), AW_E_UNAVAILABLE);
     CU_ASSERT_TRUE(mh_all(status, 30, AW_EVENT_UNKNOWN));
-    CU_ASSERT_TRUE(file_is(path, 1, 30));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 30));
     struct aw_health h = {.struct_size = sizeof h};
     CU_ASSERT_EQUAL(m->class->health(m->sink, &h), AW_OK);
     CU_ASSERT_EQUAL(h.state, AW_HEALTH_DOWN);
     CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &old), 0);
     CU_ASSERT_EQUAL(mh_write(m, 31, 60, 0, status), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 1, 60));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 60));
     CU_ASSERT_EQUAL(m->class->health(m->sink, &h), AW_OK);
     CU_ASSERT_EQUAL(h.state, AW_HEALTH_OK);
     CU_ASSERT_TRUE(h.last_success_ns > 0);
@@ -580,7 +400,7 @@ static void test_life(void)
     CU_ASSERT_EQUAL(mh_flush(m, &seq), AW_OK);
     CU_ASSERT_EQUAL(m->class->reopen(m->sink), AW_OK);
     CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    CU_ASSERT_EQUAL(names(path, "audit", NULL, 0), 0);
+    CU_ASSERT_EQUAL(mh_names(path, "audit", NULL, 0), 0);
     mh_destroy(m); /* never started */
     m = MH("file", "path", path);
     for (uint64_t i = 1; i <= 5; i++) {
@@ -589,7 +409,7 @@ static void test_life(void)
         CU_ASSERT_EQUAL(mh_write(m, i, i, 0, NULL), AW_OK);
         CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
     }
-    CU_ASSERT_TRUE(file_is(path, 1, 5));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 5));
     CU_ASSERT_EQUAL(mh_start(m), AW_OK);
     pid_t pid = fork(); /* the child drops what it inherited; the parent's lock stays */
     if (pid == 0)
@@ -598,159 +418,15 @@ static void test_life(void)
     CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
     CU_ASSERT_EQUAL(status, 0);
     CU_ASSERT_EQUAL(mh_write(m, 6, 6, 0, NULL), AW_OK);
-    CU_ASSERT_TRUE(file_is(path, 1, 6));
+    CU_ASSERT_TRUE(mh_file_is(path, 1, 6));
     mh_destroy(m);
-    free(path);
-}
-
-#ifdef HAVE_ZSTD
-#define COMPRESS "zstd"
-#define COMPRESSION_TESTS                                                                                              \
-    {"compression", test_compression}, {"compression goes on after a crash", test_compression_resumes},
-static void wait_metric(struct mh_instance *m, const char *name, double at_least)
-{
-    for (int i = 0; i < 20000 && mh_metric(m, name) < at_least; i++)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    CU_ASSERT_TRUE(mh_metric(m, name) >= at_least);
-}
-
-static void test_compression(void)
-{
-    char *path = mh_path("audit.jsonl"), *dir = dir_of(path), name[1024];
-    struct mh_instance *m = MH("file", "path", path, "rotate_size", "64KiB", "compress", "zstd", "mode", "0600");
-    struct stat st;
-    struct aw_position pos;
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    for (uint64_t i = 1; i <= 2000; i += 100)
-        CU_ASSERT_EQUAL(mh_write(m, i, i + 99, 0, NULL), AW_OK);
-    double rotations = mh_metric(m, "file_rotations_total");
-    CU_ASSERT_TRUE(rotations > 10);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 2000)); /* while the thread works */
-    wait_metric(m, "file_compressed_total", rotations);
-    CU_ASSERT_EQUAL((double)mh_count_names(dir, ".jsonl.zst", name, sizeof name), rotations);
-    CU_ASSERT_EQUAL(mh_count_names(dir, ".tmp", NULL, 0), 0);
-    CU_ASSERT_TRUE(stat(name, &st) == 0 && (st.st_mode & 0777) == 0600);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 2000));
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    /* The current file is gone: the position comes out of the newest compressed one. */
-    size_t n;
-    char *last = mh_slurp(path, &n);
-    uint64_t lines_there = 0;
-    for (size_t i = 0; i < n; i++)
-        lines_there += last[i] == '\n';
-    free(last);
-    CU_ASSERT_EQUAL(unlink(path), 0);
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    CU_ASSERT_EQUAL(mh_position(m, &pos), AW_OK);
-    CU_ASSERT_EQUAL(pos.seq, 2000 - lines_there);
-    CU_ASSERT_EQUAL(strlen(pos.hash), 64);
-    mh_destroy(m);
-    free(path);
-    free(dir);
-}
-
-/* Every state in which a crash can leave the compression of a file. */
-static void test_compression_resumes(void)
-{
-    char *path = mh_path("audit.jsonl"), *dir = dir_of(path), a[1024], tmp[1100], zst[1100];
-    size_t n;
-    char *text = lines(1, 10, &n);
-    struct mh_instance *m = MH("file", "path", path, "compress", "zstd");
-    snprintf(a, sizeof a, "%s/audit-20260102T030405.678Z-000001.jsonl", dir);
-    snprintf(tmp, sizeof tmp, "%s.zst.tmp", a);
-    snprintf(zst, sizeof zst, "%s.zst", a);
-    mh_spew(a, text, n); /* closed, not compressed, a half-written .tmp beside it */
-    mh_spew(tmp, "half", 4);
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    wait_metric(m, "file_compressed_total", 1);
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    CU_ASSERT_TRUE(access(a, F_OK) < 0 && access(tmp, F_OK) < 0 && access(zst, F_OK) == 0);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 10));
-    mh_spew(a, text, n); /* renamed, the plain file not removed yet */
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, 10));
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    wait_metric(m, "file_compressed_total", 2);
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    CU_ASSERT_TRUE(access(a, F_OK) < 0);
-    mh_spew(a, text, n - 50); /* another content under that name is not thrown away */
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    for (int i = 0; i < 20000 && !mh_logged(m, "cannot compress"); i++)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    CU_ASSERT_TRUE(mh_logged(m, "cannot compress: File exists"));
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    CU_ASSERT_TRUE(access(a, F_OK) == 0 && access(zst, F_OK) == 0);
-    mh_destroy(m);
-    free(text);
-    free(path);
-    free(dir);
-}
-#else
-#define COMPRESS "none"
-#define COMPRESSION_TESTS
-#endif
-
-/* health() from another thread while the sink works. */
-struct watcher {
-    struct mh_instance *m;
-    _Atomic int stop;
-};
-
-static void *watch(void *arg)
-{
-    struct watcher *w = arg;
-    while (!w->stop) {
-        struct aw_health h = {.struct_size = sizeof h};
-        w->m->class->health(w->m->sink, &h);
-    }
-    return NULL;
-}
-
-/* Writes, rotates and compresses while one thread asks for health and another reads everything again and again. */
-static void *reread(void *arg)
-{
-    struct watcher *w = arg;
-    while (!w->stop) {
-        struct mh_rows rows = mh_read(w->m, NULL, 256);
-        if (rows.code != AW_OK || !rows.rising || !rows.same)
-            return (void *)1;
-    }
-    return NULL;
-}
-
-static void test_under_load(void)
-{
-    char *path = mh_path("audit.jsonl");
-    struct mh_instance *m = MH("file", "path", path, "rotate_size", "256KiB",
-                               "compress", COMPRESS, "compress_level", "1", "fsync", "never");
-    struct mh_instance *other = MH("file", "path", path);
-    struct watcher w = {.m = m}, r = {.m = other};
-    pthread_t a, b;
-    void *bad;
-    const uint64_t last = harness_sanitized() ? 5000 : 20000;
-    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_OK);
-    pthread_create(&a, NULL, watch, &w);
-    pthread_create(&b, NULL, reread, &r);
-    for (uint64_t i = 2; i <= last; i += 100)
-        CU_ASSERT_EQUAL(mh_write(m, i, i + 99 < last ? i + 99 : last, 0, NULL), AW_OK);
-    w.stop = r.stop = 1;
-    pthread_join(a, NULL);
-    pthread_join(b, &bad);
-    CU_ASSERT_PTR_NULL(bad);
-    CU_ASSERT_TRUE(mh_trail_is(path, 1, last));
-    CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
-    mh_destroy(m);
-    mh_destroy(other);
     free(path);
 }
 
 HARNESS_MAIN("sink_file", {"one line an event, flushed, going on after a restart", test_lines},
-             {"fsync never, batch, always", test_fsync_modes}, {"bad options are refused with a reason", test_bad_options},
-             {"mode and owner", test_mode_and_owner}, {"paths that are no trail", test_wrong_places},
-             {"a second writer is refused", test_second_writer}, {"two instances", test_two_instances},
-             {"a torn last line, cut at every byte", test_torn_everywhere}, {"zeros and garbage at the end", test_garbage_end},
-             {"a hole before good lines", test_hole}, {"rotation by size", test_rotation},
-             {"rotation by time", test_rotation_by_time},
-             {"moved, deleted, replaced, cut, reopened", test_moved_deleted_replaced}, {"a full disk", test_full},
-             {"odd events", test_odd_events}, {"orders of life", test_life},
-             COMPRESSION_TESTS {"rotation under load with readers", test_under_load})
+             {"fsync never, batch, always", test_fsync_modes},
+             {"bad options are refused with a reason", test_bad_options}, {"mode and owner", test_mode_and_owner},
+             {"paths that are no trail", test_wrong_places}, {"a second writer is refused", test_second_writer},
+             {"two instances", test_two_instances}, {"a torn last line, cut at every byte", test_torn_everywhere},
+             {"zeros and garbage at the end", test_garbage_end}, {"a hole before good lines", test_hole},
+             {"a full disk", test_full}, {"odd events", test_odd_events}, {"orders of life", test_life})
