@@ -279,8 +279,9 @@ struct aw_sink_class {
 
     /* [control] Checks the settings against each other. No I/O, no threads. On failure *ret_sink is untouched. */
     int32_t (*create)(const struct aw_host *, const struct aw_config *, void **ret_sink);
-    /* [control] Opens the store; may start threads (with all signals blocked). Default: OK. A failure other than
-     * AW_E_CONFIG is retried by the host with backoff: events wait in the journal meanwhile. */
+    /* [control, or worker when it is started again; never both] Opens the store; may start threads (with all signals
+     * blocked). Default: OK. A failure other than AW_E_CONFIG is retried by the host with backoff: events wait in the journal
+     * meanwhile. */
     int32_t (*start)(void *sink);
     /* [worker] Stores the batch in order and sets result->status. */
     int32_t (*write)(void *sink, const struct aw_batch *, struct aw_result *);
@@ -295,7 +296,7 @@ struct aw_sink_class {
     int32_t (*reconfigure)(void *sink, const struct aw_config *);
     /* [fork-child] Drops descriptors inherited from the parent; takes no locks. start() follows. Default: nothing. */
     int32_t (*after_fork)(void *sink);
-    /* [control] Flushes and closes by the deadline. start() may follow. Default: OK. */
+    /* [control or worker] Flushes and closes by the deadline. start() may follow. Default: OK. */
     int32_t (*stop)(void *sink, uint64_t deadline_ns);
     /* [control] Frees the instance; safe after a failed or missing start. */
     void (*destroy)(void *sink);
@@ -320,7 +321,7 @@ struct aw_position {
 struct aw_sink_position {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [control] AW_OK; AW_E_NOTFOUND when the store is empty. */
+    /* As start(). AW_OK; AW_E_NOTFOUND when the store is empty. */
     int32_t (*position)(void *sink, struct aw_position *ret);
     /* ABI 1.0 ends here */
 };

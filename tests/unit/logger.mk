@@ -1,7 +1,6 @@
-# unit tests: logger. Pattern:
-#   check_PROGRAMS += test_NAME.t
-#   test_NAME_t_SOURCES = tests/unit/test_NAME.c
-#   test_NAME_t_CPPFLAGS = $(UNIT_CPPFLAGS)
-#   test_NAME_t_CFLAGS = $(UNIT_CFLAGS)
-#   test_NAME_t_LDADD = $(UNIT_LIBS)
-#   TESTS += test_NAME.t
+check_PROGRAMS += test_retry.t
+test_retry_t_SOURCES = tests/unit/test_retry.c
+test_retry_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_retry_t_CFLAGS = $(UNIT_CFLAGS)
+test_retry_t_LDADD = $(UNIT_LIBS)
+TESTS += test_retry.t
