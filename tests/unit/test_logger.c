@@ -343,7 +343,7 @@ static void modes_block_drop_and_disk(void)
     CU_ASSERT_EQUAL(aw_close(r.logger, 20000), 0);
 
     struct rig d;
-    configure(&d, "drop", "max_size = \"1MiB\";", "mode = \"drop\";");
+    configure(&d, "drop", "max_size = \"4MiB\";", "mode = \"drop\";");
     CU_ASSERT_EQUAL_FATAL(open_again(&d, AW_OPEN_NO_SINKS), 0); /* nobody delivers: the journal fills up */
     int rc = 0;
     size_t taken = 0;
