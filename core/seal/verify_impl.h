@@ -56,7 +56,7 @@ struct verify_text {
     char data[];
 };
 
-enum { VERIFY_BATCH_ROWS = 256, VERIFY_BATCH_BYTES = 256 * 1024, VERIFY_BATCH_FIRST = 16 * 1024 };
+enum { VERIFY_BATCH_ROWS = 128, VERIFY_BATCH_BYTES = 128 * 1024, VERIFY_BATCH_FIRST = 16 * 1024 };
 
 struct verify_batch {
     char *bytes;
@@ -89,27 +89,30 @@ static inline const char *verify_location(const struct verify_batch *batch, cons
 
 /* ---- sets (verify_sets.c) ---------------------------------------------------------------------------------------- */
 
-/* Which events the trail had lately: fingerprint -> scope and row number. Two generations: when the newer is full it becomes
- * the older. Only for telling what a break is, so that losing it costs nothing but detail. */
+/* Which events the trail had lately: fingerprint -> scope and row number. Only for telling what a break is, so that losing it
+ * costs nothing but detail. An honest trail only appends to a log, in order; the index is brought up to date when somebody
+ * asks. Two generations: when the newer is full it becomes the older. */
 struct verify_seen_entry {
-    uint64_t fingerprint; /* 0 = free */
+    uint64_t fingerprint;
     uint32_t scope;
     uint32_t ordinal; /* low 32 bits */
 };
+struct verify_seen_log {
+    struct verify_seen_entry *entries;
+    uint32_t *slots; /* place in entries + 1, 0 = free */
+    size_t count, capacity;
+    size_t indexed, mask; /* of slots; mask + 1 of them */
+};
+#define VERIFY_SEEN_MAX ((size_t)3 << 20) /* entries of a generation: with the index 64 MiB */
 struct verify_seen {
-    struct verify_seen_entry *slots[2];
-    size_t mask[2], used[2];
+    struct verify_seen_log newer, older;
     bool off; /* no memory */
 };
 uint64_t verify_fingerprint(const uint64_t key[4], const uint8_t hash[VERIFY_HASH]); /* never 0 */
 void verify_seen_add(struct verify_seen *seen, uint64_t fingerprint, uint32_t scope, uint64_t ordinal);
-const struct verify_seen_entry *verify_seen_find(const struct verify_seen *seen, uint64_t fingerprint);
+/* Valid until the next add. NULL: not there, or forgotten. */
+const struct verify_seen_entry *verify_seen_find(struct verify_seen *seen, uint64_t fingerprint);
 void verify_seen_clear(struct verify_seen *seen);
-static inline void verify_seen_prefetch(const struct verify_seen *seen, uint64_t fingerprint)
-{
-    if (seen->slots[0])
-        __builtin_prefetch(&seen->slots[0][fingerprint & seen->mask[0]], 1);
-}
 
 /* A set of seqs, cheap where they are dense. */
 struct verify_seqs {

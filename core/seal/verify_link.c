@@ -684,12 +684,8 @@ static void link_row(struct verifier *v, const struct verify_batch *batch, const
 
 int verify_link_batch(struct verifier *v, struct verify_batch *batch)
 {
-    enum { AHEAD = 8 };
-    for (size_t i = 0; i < batch->count && v->failed == 0; i++) {
-        if (i + AHEAD < batch->count)
-            verify_seen_prefetch(&v->seen, batch->rows[i + AHEAD].fingerprint);
+    for (size_t i = 0; i < batch->count && v->failed == 0; i++)
         link_row(v, batch, &batch->rows[i]);
-    }
     verify_flush(v, false);
     return v->failed;
 }

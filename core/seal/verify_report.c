@@ -342,7 +342,7 @@ static void finish_warnings(const struct verifier *v)
         diag_problem(0, "",
                      "no signature or anchor covers the history of %llu of %zu chains: no head was expected of them",
                      (unsigned long long)bare, v->scopes.count);
-    if (v->findings > 0 && (v->seen.off || v->seen.slots[1]))
+    if (v->findings > 0 && (v->seen.off || v->seen.older.count > 0))
         diag_problem(0, "",
                      "the trail is long: where a break names an event that is further back than some million events, it is "
                      "reported as a hole");

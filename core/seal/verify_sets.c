@@ -5,9 +5,7 @@
 
 /* ---- hashes ------------------------------------------------------------------------------------------------------ */
 
-/* 2^22 slots of 16 bytes, three quarters used: 3.1 million events a generation, two generations. */
-#define SEEN_MIN_SLOTS ((size_t)1 << 10)
-#define SEEN_MAX_SLOTS ((size_t)1 << 22)
+#define SEEN_FIRST 1024u
 
 static inline uint64_t fold(uint64_t a, uint64_t b)
 {
@@ -24,82 +22,104 @@ uint64_t verify_fingerprint(const uint64_t key[4], const uint8_t hash[VERIFY_HAS
     return f != 0 ? f : 1;
 }
 
-static void seen_put(struct verify_seen_entry *slots, size_t mask, const struct verify_seen_entry *entry)
+static void log_clear(struct verify_seen_log *log)
 {
-    size_t i = (size_t)entry->fingerprint & mask;
-    while (slots[i].fingerprint != 0 && slots[i].fingerprint != entry->fingerprint)
-        i = (i + 1) & mask;
-    slots[i] = *entry;
+    free(log->entries);
+    free(log->slots);
+    memset(log, 0, sizeof *log);
 }
 
-/* Makes room in the newer generation: doubles it, or lets it become the older one. */
+void verify_seen_clear(struct verify_seen *seen)
+{
+    log_clear(&seen->newer);
+    log_clear(&seen->older);
+    seen->off = false;
+}
+
+static void seen_give_up(struct verify_seen *seen)
+{
+    verify_seen_clear(seen);
+    seen->off = true;
+}
+
+/* Room for one more: a larger log, or the newer one becomes the older one. */
 static bool seen_grow(struct verify_seen *seen)
 {
-    size_t size = seen->slots[0] ? seen->mask[0] + 1 : 0;
-    if (size >= SEEN_MAX_SLOTS) {
-        struct verify_seen_entry *oldest = seen->slots[1];
-        if (!oldest) {
-            oldest = calloc(size, sizeof *oldest);
-            if (!oldest)
-                return false;
-        } else {
-            memset(oldest, 0, (seen->mask[1] + 1) * sizeof *oldest);
-        }
-        seen->slots[1] = seen->slots[0];
-        seen->mask[1] = seen->mask[0];
-        seen->used[1] = seen->used[0];
-        seen->slots[0] = oldest;
-        seen->mask[0] = size - 1;
-        seen->used[0] = 0;
-        return true;
+    struct verify_seen_log *log = &seen->newer;
+    if (log->capacity >= VERIFY_SEEN_MAX) {
+        log_clear(&seen->older);
+        seen->older = *log;
+        memset(log, 0, sizeof *log);
     }
-    size_t bigger = size ? size * 2 : SEEN_MIN_SLOTS;
-    struct verify_seen_entry *slots = calloc(bigger, sizeof *slots);
-    if (!slots)
+    size_t capacity = log->capacity ? log->capacity * 2 : SEEN_FIRST;
+    if (capacity > VERIFY_SEEN_MAX)
+        capacity = VERIFY_SEEN_MAX;
+    struct verify_seen_entry *entries = realloc(log->entries, capacity * sizeof *entries);
+    if (!entries)
         return false;
-    for (size_t i = 0; i < size; i++)
-        if (seen->slots[0][i].fingerprint != 0)
-            seen_put(slots, bigger - 1, &seen->slots[0][i]);
-    free(seen->slots[0]);
-    seen->slots[0] = slots;
-    seen->mask[0] = bigger - 1;
+    log->entries = entries;
+    log->capacity = capacity;
     return true;
 }
 
 void verify_seen_add(struct verify_seen *seen, uint64_t fingerprint, uint32_t scope, uint64_t ordinal)
 {
-    if (seen->off)
+    struct verify_seen_log *log = &seen->newer;
+    if (AW_UNLIKELY(seen->off))
         return;
-    if (!seen->slots[0] || seen->used[0] >= (seen->mask[0] + 1) / 4 * 3) {
+    if (AW_UNLIKELY(log->count == log->capacity)) {
         if (!seen_grow(seen)) {
-            verify_seen_clear(seen);
-            seen->off = true;
+            seen_give_up(seen);
             return;
         }
     }
-    struct verify_seen_entry entry = {fingerprint, scope, (uint32_t)ordinal};
-    seen_put(seen->slots[0], seen->mask[0], &entry);
-    seen->used[0]++; /* an entry put twice is counted twice: harmless */
+    log->entries[log->count++] = (struct verify_seen_entry){fingerprint, scope, (uint32_t)ordinal};
 }
 
-const struct verify_seen_entry *verify_seen_find(const struct verify_seen *seen, uint64_t fingerprint)
+/* The place of a fingerprint, or the free one where it belongs. */
+static size_t log_slot(const struct verify_seen_log *log, uint64_t fingerprint)
 {
-    for (int g = 0; g < 2; g++) {
-        const struct verify_seen_entry *slots = seen->slots[g];
+    size_t i = (size_t)fingerprint & log->mask;
+    while (log->slots[i] != 0 && log->entries[log->slots[i] - 1].fingerprint != fingerprint)
+        i = (i + 1) & log->mask;
+    return i;
+}
+
+static bool log_index(struct verify_seen_log *log)
+{
+    if (log->count > 0 && (!log->slots || log->count > (log->mask + 1) / 4 * 3)) {
+        size_t size = 2 * SEEN_FIRST;
+        while (size / 4 * 3 < log->count)
+            size *= 2;
+        uint32_t *slots = calloc(size, sizeof *slots);
         if (!slots)
+            return false;
+        free(log->slots);
+        log->slots = slots;
+        log->mask = size - 1;
+        log->indexed = 0;
+    }
+    for (; log->indexed < log->count; log->indexed++)
+        log->slots[log_slot(log, log->entries[log->indexed].fingerprint)] = (uint32_t)log->indexed + 1;
+    return true;
+}
+
+const struct verify_seen_entry *verify_seen_find(struct verify_seen *seen, uint64_t fingerprint)
+{
+    struct verify_seen_log *logs[2] = {&seen->newer, &seen->older};
+    for (int g = 0; g < 2; g++) {
+        struct verify_seen_log *log = logs[g];
+        if (log->count == 0)
             continue;
-        for (size_t i = (size_t)fingerprint & seen->mask[g]; slots[i].fingerprint != 0; i = (i + 1) & seen->mask[g])
-            if (slots[i].fingerprint == fingerprint)
-                return &slots[i];
+        if (!log_index(log)) {
+            seen_give_up(seen);
+            return NULL;
+        }
+        uint32_t at = log->slots[log_slot(log, fingerprint)];
+        if (at != 0)
+            return &log->entries[at - 1];
     }
     return NULL;
-}
-
-void verify_seen_clear(struct verify_seen *seen)
-{
-    free(seen->slots[0]);
-    free(seen->slots[1]);
-    memset(seen, 0, sizeof *seen);
 }
 
 /* ---- seqs -------------------------------------------------------------------------------------------------------- */

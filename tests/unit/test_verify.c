@@ -613,6 +613,36 @@ static void test_usage(void)
     CU_ASSERT_STRING_EQUAL(r->findings[0].scope, "tenant:a=b,c");
 }
 
+/* The example of audit-event(7) is what it says it is. */
+static void test_documented_example(void)
+{
+    const char *top = getenv("top_srcdir");
+    char path[1000], line[2000], hash[80] = "";
+    snprintf(path, sizeof path, "%s/docs/audit-event.7.scd", top ? top : ".");
+    FILE *f = fopen(path, "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    struct trail t;
+    trail_init(&t, TRAIL_CANONICAL);
+    while (fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "{\"action\":", 10) == 0) {
+            trail_forge(&t, 0, 0, "", 0);
+            trail_replace(&t, 0, line, strlen(line));
+        }
+        if (strlen(line) == 67 && strcmp(line + 64, "  -") == 0)
+            snprintf(hash, sizeof hash, "%.64s", line);
+    }
+    CU_ASSERT_EQUAL(fclose(f), 0);
+    CU_ASSERT_EQUAL_FATAL(t.count, 1);
+    struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0};
+    const struct trail_result *r = trail_verify(&t, &complete);
+    expect_good(r);
+    CU_ASSERT_EQUAL(r->report.last_seq, 1);
+    CU_ASSERT_STRING_EQUAL(r->scopes[0].scope, "tenant:acme");
+    CU_ASSERT_STRING_EQUAL(r->scopes[0].first_hash, hash);
+    trail_free(&t);
+}
+
 HARNESS_MAIN("verify", {"honest trails pass in every style", test_honest}, {"the scope report", test_scope_report},
              {"trails that begin in mid-chain", test_rotated}, {"an empty trail", test_empty}, {"edited events", test_edited},
              {"edited and rehashed", test_edited_and_rehashed}, {"deleted events", test_deleted}, {"swapped events", test_swapped},
@@ -623,4 +653,5 @@ HARNESS_MAIN("verify", {"honest trails pass in every style", test_honest}, {"the
              {"the store's own seq", test_store_seq}, {"changed integrity members", test_integrity_member},
              {"upper-case hashes", test_upper_case}, {"damaged lines", test_damaged_lines}, {"huge lines", test_huge_lines},
              {"escaped scope names", test_escaped_scope}, {"the limit of findings", test_limits_of_findings},
-             {"findings in trail order", test_order_of_findings}, {"parameters that make no sense", test_usage})
+             {"findings in trail order", test_order_of_findings}, {"parameters that make no sense", test_usage},
+             {"the manual's example", test_documented_example})

@@ -333,7 +333,7 @@ void trail_print(const struct trail_result *r)
 {
     harness_note("rc %d, %llu events, %llu findings", r->rc, (unsigned long long)r->report.events,
                  (unsigned long long)r->report.findings);
-    for (size_t i = 0; i < r->finding_count && i < TRAIL_FINDINGS; i++) {
+    for (size_t i = 0; i < r->finding_count && i < 12; i++) {
         const struct trail_finding *f = &r->findings[i];
         harness_note("  %d %s %s %s [%.12s|%.12s] %s", f->kind, f->location, f->scope, f->id, f->expected, f->found, f->message);
     }
