@@ -33,6 +33,32 @@ static void crc_known_values(void)
         CU_ASSERT_EQUAL(hash_crc32c(hash_crc32c(0, buf, cut), buf + cut, 32 - cut), 0x46dd794eu);
 }
 
+/* Bit by bit, straight from the polynomial. */
+static uint32_t crc_by_definition(uint32_t crc, const uint8_t *p, size_t n)
+{
+    crc = ~crc;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= p[i];
+        for (int k = 0; k < 8; k++)
+            crc = crc & 1 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
+    }
+    return ~crc;
+}
+
+static void crc_of_every_length(void)
+{
+    static uint8_t buf[1400];
+    uint64_t state = harness_seed();
+    for (size_t i = 0; i < sizeof buf; i++)
+        buf[i] = (uint8_t)harness_random(&state);
+    for (size_t n = 0; n <= 1300; n++) {
+        size_t at = harness_random(&state) % 8;
+        uint32_t start = (uint32_t)harness_random(&state);
+        if (hash_crc32c(start, buf + at, n) != crc_by_definition(start, buf + at, n))
+            CU_FAIL("crc");
+    }
+}
+
 static void sip_known_values(void)
 {
     /* vectors of the reference implementation: key 00..0f, input 00..(n-1), 128-bit output */
@@ -236,7 +262,8 @@ static void diagnostics_are_one_line(void)
     diag_log(NULL, AW_LOG_ERROR, "trail", "nowhere");
 }
 
-HARNESS_MAIN("base", {"crc32c agrees with RFC 3720", crc_known_values}, {"siphash-128 vectors", sip_known_values},
+HARNESS_MAIN("base", {"crc32c agrees with RFC 3720", crc_known_values}, {"crc32c of every length agrees with its definition", crc_of_every_length},
+             {"siphash-128 vectors", sip_known_values},
              {"sha-256 and hex", sha_and_hex}, {"time round trips", time_round_trips}, {"RFC 3339 rules", time_text_rules},
              {"uuid7 ids rise", uuids_rise}, {"a forked child makes other ids", forked_child_makes_other_ids},
              {"files", files}, {"problems", problems}, {"diagnostics are one line", diagnostics_are_one_line})
