@@ -24,7 +24,7 @@ static void given_out_up_to(struct recovery *r, uint64_t seq)
 {
     if (!r->any) {
         r->any = true;
-        r->last = seq;
+        r->last = r->newest = seq; /* where the oldest segment begins: what came before was let go */
     }
     if (seq <= r->last)
         return;
@@ -40,6 +40,8 @@ void recovery_saw(struct recovery *r, uint64_t seq, bool event)
         r->damages[r->damage_open].before = seq;
     if (!event)
         return;
+    if (seq > r->newest)
+        r->newest = seq;
     if (seq > r->last)
         r->last = seq;
     else if (r->missing.count > 0 && seqset_remove(&r->missing, seq, seq) < 0)
@@ -140,7 +142,7 @@ static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
     r->tail_guess = guess;
 }
 
-static void add_damage(struct recovery *r, const struct segment *s, const struct segment_scan *scan)
+static void add_damage(struct recovery *r, const struct segment *s, const struct segment_scan *scan, uint64_t after)
 {
     if (r->damage_count == r->damage_capacity) {
         size_t capacity = r->damage_capacity ? r->damage_capacity * 2 : 16;
@@ -156,7 +158,7 @@ static void add_damage(struct recovery *r, const struct segment *s, const struct
                                                     .number = s->number,
                                                     .from = scan->damage_from,
                                                     .to = scan->damage_to,
-                                                    .after = r->last};
+                                                    .after = after};
 }
 
 static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t file_size)
@@ -165,6 +167,7 @@ static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t 
     struct record_view v;
     int rc;
     uint64_t end = SEGMENT_DATA;
+    uint64_t last_here = s->first_seq - 1; /* other records may have told of later seqs already */
     bool damaged_tail = false;
     scan_init(&scan, fd, SEGMENT_DATA, file_size, s->first_seq - 1);
     given_out_up_to(r, s->first_seq - 1);
@@ -172,12 +175,13 @@ static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t 
         r->closed = false;
         damaged_tail = rc < 0;
         if (rc < 0) {
-            add_damage(r, s, &scan);
+            add_damage(r, s, &scan, last_here);
             continue;
         }
         end = scan.pos;
         recovery_saw(r, v.head->seq, v.head->kind == RECORD_KIND_EVENT);
         if (v.head->kind == RECORD_KIND_EVENT) {
+            last_here = v.head->seq;
             if (v.head->seq > atomic_load(&s->last_seq))
                 atomic_store(&s->last_seq, v.head->seq);
             recovery_head(r, &v);
@@ -193,8 +197,11 @@ static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t 
     if (rc != -ENODATA)
         return rc;
     r->tail_guess = 0;
-    if (damaged_tail)
-        guess_tail(r, fd, r->damages[r->damage_count - 1].from, r->damages[r->damage_count - 1].to);
+    if (damaged_tail && !r->nomem) {
+        struct damage *d = &r->damages[r->damage_count - 1];
+        d->tail = true;
+        guess_tail(r, fd, d->from, d->to);
+    }
     atomic_store(&s->size, end);
     if (!damaged_tail && end < file_size)
         (void)fs_truncate(fd, end); /* zeros of the preallocation; they do no harm where this fails */
@@ -360,6 +367,11 @@ static void report_damage(struct recovery *r, const struct damage *d)
         quarantine_bytes(j, name, fd, d->from, d->to, missing, &is_new);
     if (!is_new && rc == 0)
         return; /* set aside and reported by an earlier start */
+    if (d->tail && !any) { /* a process killed within a write; the event is in the ring, or nobody was told of it */
+        journal_log(j, AW_LOG_INFO, "%s/%s: an unfinished write of %" PRIu64 " bytes at its end was set aside", j->path, name,
+                    d->to - d->from);
+        return;
+    }
     diag_problem(0, j->path, "%s: %" PRIu64 " damaged bytes at offset %" PRIu64 " were set aside in " QUARANTINE_DIR "/; %s%s",
                  name, d->to - d->from, d->from, any ? "missing events: " : "no event is missing by that", missing);
     journal_log(j, AW_LOG_WARNING, "%s/%s: %" PRIu64 " damaged bytes at offset %" PRIu64 "; missing events: %s", j->path, name,

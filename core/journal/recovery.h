@@ -8,12 +8,14 @@ struct damage {
     uint64_t first_seq; /* the segment */
     uint32_t number;
     uint64_t from, to;
+    bool tail;              /* nothing good follows in this segment */
     uint64_t after, before; /* events missing by it are between these two seqs; before 0: not known */
 };
 
 struct recovery {
     struct journal *j;
     uint64_t last;         /* all seqs up to here were given out */
+    uint64_t newest;       /* the highest event that was read from segments */
     bool any;              /* something tells about seqs */
     bool rehash;           /* the key is lost: scope ids are computed anew */
     bool closed;           /* the last record says: closed in order */

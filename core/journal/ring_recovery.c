@@ -31,7 +31,7 @@ static int by_seq(const void *a, const void *b)
 
 static int collect(struct ring_contents *c, uint64_t size, uint64_t start, uint64_t above)
 {
-    for (uint64_t at = start; at < start + size;) {
+    for (uint64_t at = start; at < start + size;) { /* a record at the end may reach into the copy */
         struct record_view v;
         if (base_le32(c->data + at) != RECORD_MAGIC || record_check(c->data + at, 2 * size - at, &v) != 0) {
             at += 8;
@@ -114,15 +114,15 @@ static int take_over(struct recovery *r, const struct ring_facts *facts, bool sa
     bool sane = facts->tail <= facts->head && facts->head - facts->tail <= facts->size && facts->tail % 8 == 0;
     int rc = ring_read(j->dirfd, facts, &c.data);
     if (rc == 0)
-        rc = collect(&c, facts->size, sane ? facts->tail & (facts->size - 1) : 0, r->last);
-    size_t n = rc == 0 ? believed(&c, r->last, facts->head_seq, same_boot) : 0;
+        rc = collect(&c, facts->size, sane ? facts->tail & (facts->size - 1) : 0, r->newest);
+    size_t n = rc == 0 ? believed(&c, r->newest, facts->head_seq, same_boot) : 0;
     if (n > 0) {
         rc = save(r, &c, n);
         if (rc < 0)
             diag_problem(rc, j->path, "%zu events of an earlier process wait in the ring and cannot be written to a segment: %s",
                          n, strerror(-rc));
     }
-    uint64_t before = r->last, distinct = 0, previous = 0;
+    uint64_t before = r->newest, distinct = 0, previous = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct record_view v = {c.found[i].head, (const struct field_ref *)(c.found[i].head + 1), NULL};
         v.json = (const char *)(v.fields + v.head->field_count);
@@ -132,7 +132,7 @@ static int take_over(struct recovery *r, const struct ring_facts *facts, bool sa
         previous = v.head->seq;
     }
     atomic_store(&j->recovered, distinct);
-    *ret_damaged = same_boot && rc == 0 && (r->last - before != distinct || facts->head_seq > r->last);
+    *ret_damaged = same_boot && rc == 0 && (r->newest - before != distinct || facts->head_seq > r->newest);
     if (n > 0 && rc == 0)
         journal_log(j, AW_LOG_INFO, "%s: %" PRIu64 " events of an earlier process were taken over from the ring", j->path,
                     distinct);
@@ -200,8 +200,8 @@ int recovery_ring(struct recovery *r, uint64_t ring_size)
         r->any = true; /* no segments: whatever was given out began with 1 */
         r->last = 0;
     }
-    uint64_t in_segments = r->last;
-    if (have && (facts.head != facts.tail || facts.head_seq == 0 || facts.head_seq > r->last)) {
+    uint64_t in_segments = r->newest;
+    if (have && (facts.head != facts.tail || facts.head_seq == 0 || facts.head_seq > r->newest || r->last > r->newest)) {
         rc = take_over(r, &facts, same_boot, &damaged);
         if (rc < 0)
             return rc;
@@ -215,7 +215,7 @@ int recovery_ring(struct recovery *r, uint64_t ring_size)
     known = highest > known ? highest : known;
     if (known > r->last)
         recovery_saw(r, known + 1, false); /* given out, and nowhere to be found */
-    if (damaged && in_segments < r->last) {
+    if (damaged && in_segments < r->newest) {
         rc = quarantine_file(j, j->dirfd, RING_NAME, "events in it are damaged");
         have = rc == 0 ? false : have;
     }

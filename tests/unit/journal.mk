@@ -13,3 +13,10 @@ test_journal_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_journal_t_CFLAGS = $(UNIT_CFLAGS)
 test_journal_t_LDADD = $(UNIT_LIBS)
 TESTS += test_journal.t
+
+check_PROGRAMS += test_recovery.t
+test_recovery_t_SOURCES = tests/unit/test_recovery.c $(JOURNAL_SUPPORT)
+test_recovery_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_recovery_t_CFLAGS = $(UNIT_CFLAGS)
+test_recovery_t_LDADD = $(UNIT_LIBS)
+TESTS += test_recovery.t
