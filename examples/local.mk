@@ -1,6 +1,7 @@
 # Examples: built by make check, so that they cannot rot. SPDX-License-Identifier: Apache-2.0
-check_PROGRAMS += examples/gen_events
-EXTRA_DIST += examples/embed.c
+check_PROGRAMS += examples/embed examples/gen_events
+examples_embed_SOURCES = examples/embed.c
+examples_embed_LDADD = libauditwell.la
 examples_gen_events_SOURCES = examples/gen_events.c
 
 # The example sink, built as a stranger would build it: its own flags, no libtool, no include path but include/.
