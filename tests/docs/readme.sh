@@ -1,7 +1,8 @@
 #!/bin/sh
-# The two programs of README.md, built from its text, do what it says.
+# The two programs of README.md, built from its text, and those of examples/, do what they say.
 # SPDX-License-Identifier: Apache-2.0
 set -u
+umask 022 # what others could change is not believed
 : "${top_srcdir:?}" "${top_builddir:?}" "${CC:=cc}"
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
@@ -59,6 +60,40 @@ CONF
     "$top_builddir/auditwell" -c "$work/hello.conf" log --action user.login --outcome SUCCESS --actor user:alice
 }
 
+# examples/embed.c: a rename that works, and one that does not.
+run_example() {
+    (cd "$work" && mkdir e && : >e/from.txt && "$top_builddir/examples/embed" "$work/e" e/from.txt e/to.txt && [ -f e/to.txt ] &&
+        "$top_builddir/examples/embed" "$work/e" e/none.txt e/to.txt) || return 1
+    grep -q '"action":"document.rename".*"new":"e/to.txt".*"tenantId":"acme"' "$work/e/audit.jsonl" ||
+        grep -q '"tenantId":"acme".*"new":"e/to.txt"' "$work/e/audit.jsonl" || return 1
+    grep -c '"outcome":"FAILURE"' "$work/e/audit.jsonl" && [ "$(wc -l <"$work/e/audit.jsonl")" -eq 2 ]
+}
+
+# examples/sink-hello, as make check has built it.
+run_sink_example() {
+    mkdir "$work/hello" && cp "$top_builddir/sink_hello.so" "$work/hello/" && chmod 755 "$work/hello/sink_hello.so" || return 1
+    cat >"$work/greeter.conf" <<CONF
+service = "example";
+plugin_path = "$work/hello";
+journal = { path = "$work/journal3"; };
+sinks = ( { plugin = "hello"; name = "greeter"; path = "$work/hello.txt"; } );
+CONF
+    "$top_builddir/auditwell" -c "$work/greeter.conf" log --action user.login --actor user:alice || return 1
+    cat "$work/hello.txt"
+    [ "$(cat "$work/hello.txt")" = "Hello, alice did user.login" ]
+}
+
+# The demo's generator: the same events each time, valid ones, and each secret that it names is in them.
+run_generator() {
+    "$top_builddir/examples/gen_events" -n 300 -k "$work/secrets" >"$work/g1" && "$top_builddir/examples/gen_events" -n 300 >"$work/g2" || return 1
+    cmp "$work/g1" "$work/g2" && [ "$(wc -l <"$work/g1")" -eq 300 ] && [ "$(wc -l <"$work/secrets")" -ge 600 ] || return 1
+    while read -r secret; do
+        grep -qF "$secret" "$work/g1" || { echo "$secret is not in the events"; return 1; }
+    done <"$work/secrets"
+    "$top_builddir/auditwell" -c "$work/audit.conf" log --strict <"$work/g1" || return 1
+    ! grep -aF -f "$work/secrets" "$work/audit.jsonl" || { echo "secrets were stored"; return 1; }
+}
+
 awk -v prefix="$work/r-" -f "$top_srcdir/tests/docs/snippets.awk" "$top_srcdir/README.md" >/dev/null
 result "lengths" lengths
 if result "the embedding example links" build_embed && result "the configuration is there" config; then
@@ -67,4 +102,7 @@ fi
 if result "the sink example builds" build_sink; then
     result "the sink example is loaded and delivers" run_sink
 fi
+result "examples/embed" run_example
+result "examples/sink-hello" run_sink_example
+result "examples/gen_events, and nothing secret of it is stored" run_generator
 echo "1..$n"
