@@ -1,5 +1,5 @@
 # unit tests: event
-EVENT_TESTS = test_json.t test_number.t
+EVENT_TESTS = test_json.t test_number.t test_normalize.t test_limits.t test_redact.t test_builder.t test_context.t test_canon.t
 check_PROGRAMS += $(EVENT_TESTS)
 TESTS += $(EVENT_TESTS)
 
@@ -12,3 +12,33 @@ test_number_t_SOURCES = tests/unit/test_number.c
 test_number_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_number_t_CFLAGS = $(UNIT_CFLAGS)
 test_number_t_LDADD = $(UNIT_LIBS) -lm
+
+test_normalize_t_SOURCES = tests/unit/test_normalize.c tests/unit/event_help.h
+test_normalize_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_normalize_t_CFLAGS = $(UNIT_CFLAGS)
+test_normalize_t_LDADD = $(UNIT_LIBS)
+
+test_limits_t_SOURCES = tests/unit/test_limits.c tests/unit/event_help.h
+test_limits_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_limits_t_CFLAGS = $(UNIT_CFLAGS)
+test_limits_t_LDADD = $(UNIT_LIBS)
+
+test_redact_t_SOURCES = tests/unit/test_redact.c tests/unit/event_help.h
+test_redact_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_redact_t_CFLAGS = $(UNIT_CFLAGS)
+test_redact_t_LDADD = $(UNIT_LIBS)
+
+test_builder_t_SOURCES = tests/unit/test_builder.c tests/unit/event_help.h
+test_builder_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_builder_t_CFLAGS = $(UNIT_CFLAGS)
+test_builder_t_LDADD = $(UNIT_LIBS) -lm
+
+test_context_t_SOURCES = tests/unit/test_context.c tests/unit/event_help.h
+test_context_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_context_t_CFLAGS = $(UNIT_CFLAGS)
+test_context_t_LDADD = $(UNIT_LIBS)
+
+test_canon_t_SOURCES = tests/unit/test_canon.c tests/unit/event_help.h
+test_canon_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_canon_t_CFLAGS = $(UNIT_CFLAGS)
+test_canon_t_LDADD = $(UNIT_LIBS)
