@@ -33,7 +33,7 @@ static bool pattern_matches(struct redactor *r, const struct event_policy *polic
     return false;
 }
 
-static unsigned judge(struct redactor *r, const struct event_policy *policy, const char *name, size_t len)
+unsigned redact_judge(struct redactor *r, const struct event_policy *policy, const char *name, size_t len)
 {
     char normal[POLICY_NAME_MAX];
     size_t n = policy_normalise(name, len, normal, sizeof normal);
@@ -50,7 +50,7 @@ static unsigned judge(struct redactor *r, const struct event_policy *policy, con
 
 unsigned redact_name_slow(struct redactor *r, const struct event_policy *policy, const char *name, size_t len)
 {
-    unsigned verdict = judge(r, policy, name, len);
+    unsigned verdict = redact_judge(r, policy, name, len);
     if (len <= REDACT_CACHE_NAME) {
         struct redact_verdict *v = redact_cache_slot(r, name, len);
         *v = (struct redact_verdict){.generation = policy->generation, .len = (uint8_t)len, .verdict = (uint8_t)verdict};

@@ -44,6 +44,8 @@ void redactor_release(struct redactor *r);
 
 #define REDACT_MASKED 1u
 #define REDACT_ALLOWED 2u
+/* The verdict itself, without the cache; any name. */
+unsigned redact_judge(struct redactor *r, const struct event_policy *policy, const char *name, size_t len);
 unsigned redact_name_slow(struct redactor *r, const struct event_policy *policy, const char *name, size_t len);
 
 static inline struct redact_verdict *redact_cache_slot(struct redactor *r, const char *name, size_t len)

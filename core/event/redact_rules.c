@@ -349,7 +349,7 @@ static int judge_names(struct event_policy *p)
         return AW_ERR_NOMEM;
     for (unsigned slot = SLOT_NONE + 1; slot < SLOT_COUNT; slot++) {
         const char *name = slot_name(slot);
-        unsigned verdict = slot_specs[slot].kind == KIND_OBJECT ? 0 : redact_name_slow(r, p, name, strlen(name));
+        unsigned verdict = slot_specs[slot].kind == KIND_OBJECT ? 0 : redact_judge(r, p, name, strlen(name));
         p->masked_slots |= verdict & REDACT_MASKED ? SLOT_BIT(slot) : 0;
         p->allowed_slots |= verdict & REDACT_ALLOWED ? SLOT_BIT(slot) : 0;
     }

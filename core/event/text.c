@@ -3,11 +3,6 @@
 
 #include "event/text.h"
 
-static inline bool needs_escape(unsigned char c)
-{
-    return c < 0x20 || c == '"' || c == '\\';
-}
-
 #if defined(__SSE2__)
 /* One bit per byte that needs an escape. */
 static inline unsigned escape_mask(__m128i x)
@@ -30,6 +25,11 @@ unsigned text_classify(const char *in, size_t len)
     return (escape ? TEXT_ESCAPE : 0) | (high ? TEXT_NON_ASCII : 0);
 }
 #else
+static inline bool needs_escape(unsigned char c)
+{
+    return c < 0x20 || c == '"' || c == '\\';
+}
+
 unsigned text_classify(const char *in, size_t len)
 {
     unsigned r = 0;
