@@ -13,7 +13,7 @@ static char *read_all(const char *path, size_t *ret_len)
     if (!f)
         return NULL;
     size_t cap = 1 << 20, len;
-    char *buf = malloc(cap);
+    char *buf = calloc(1, cap + 1); /* NUL-terminated */
     len = buf ? fread(buf, 1, cap, f) : 0;
     fclose(f);
     *ret_len = len;
