@@ -73,6 +73,14 @@ sink_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_faults_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 sink_faults_t_LDADD = $(SINKTEST_LIBS)
 EXTRA_sink_faults_t_DEPENDENCIES = sink_file.la sink_sqlite.la sink_null.la
+
+# Not a test: run ./bench_sinks [EVENTS] [RUNS].
+check_PROGRAMS += bench_sinks
+bench_sinks_SOURCES = tests/integration/sinks/bench_sinks.c $(SINKTEST_HOST)
+bench_sinks_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+bench_sinks_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+bench_sinks_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
+EXTRA_bench_sinks_DEPENDENCIES = sink_file.la sink_sqlite.la
 endif
 endif
 endif

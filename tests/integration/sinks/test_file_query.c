@@ -1,5 +1,5 @@
-/* test_file_query.c - reading the file sink back: order, cursors, follow, filters, odd files. SPDX-License-Identifier:
- * Apache-2.0 */
+/* test_file_query.c - reading the file sink back: order, cursors, follow, filters, odd files.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
 #include <stdio.h>
