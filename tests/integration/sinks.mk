@@ -22,6 +22,13 @@ sink_file_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_file_t_LDADD = $(SINKTEST_LIBS)
 EXTRA_sink_file_t_DEPENDENCIES = sink_file.la
 
+check_PROGRAMS += sink_file_query.t
+TESTS += sink_file_query.t
+sink_file_query_t_SOURCES = tests/integration/sinks/test_file_query.c $(SINKTEST_HOST)
+sink_file_query_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_file_query_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_file_query_t_DEPENDENCIES = sink_file.la
+
 check_PROGRAMS += sink_file_rotate.t
 TESTS += sink_file_rotate.t
 sink_file_rotate_t_SOURCES = tests/integration/sinks/test_file_rotate.c $(SINKTEST_HOST)
@@ -52,3 +59,29 @@ if !BUILTIN_PLUGINS
 TESTS += tests/integration/sinks/exports.sh
 endif
 EXTRA_DIST += tests/integration/sinks/exports.sh
+
+# Fails the n-th malloc, open, write, sync, rename, ftruncate: needs both sinks, and a program that exports its own.
+if HAVE_CUNIT
+if SINK_FILE
+if SINK_SQLITE
+if SINK_NULL
+check_PROGRAMS += sink_faults.t
+TESTS += sink_faults.t
+sink_faults_t_SOURCES = tests/integration/sinks/test_faults.c tests/integration/sinks/inject.c tests/integration/sinks/inject.h \
+	$(SINKTEST_HOST)
+sink_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_faults_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+sink_faults_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_faults_t_DEPENDENCIES = sink_file.la sink_sqlite.la sink_null.la
+
+# Not a test: run ./bench_sinks [EVENTS] [RUNS].
+check_PROGRAMS += bench_sinks
+bench_sinks_SOURCES = tests/integration/sinks/bench_sinks.c $(SINKTEST_HOST)
+bench_sinks_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+bench_sinks_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+bench_sinks_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
+EXTRA_bench_sinks_DEPENDENCIES = sink_file.la sink_sqlite.la
+endif
+endif
+endif
+endif

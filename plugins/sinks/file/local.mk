@@ -1,4 +1,5 @@
-# sink file
+# sink file. SPDX-License-Identifier: Apache-2.0
+EXTRA_DIST += plugins/sinks/file/auditwell-sink-file.7.scd
 if SINK_FILE
 plugin_LTLIBRARIES += sink_file.la
 sink_file_la_SOURCES = plugins/sinks/file/sink_file.c plugins/sinks/file/file_write.c plugins/sinks/file/file_store.c \
@@ -9,4 +10,7 @@ sink_file_la_CPPFLAGS = $(AM_CPPFLAGS) -DAW_PLUGIN_MODULE=sink_file
 sink_file_la_CFLAGS = $(AM_CFLAGS) $(ZSTD_CFLAGS)
 sink_file_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS)
 sink_file_la_LIBADD = $(ZSTD_LIBS)
+if MAN_PAGES
+dist_man_MANS += plugins/sinks/file/auditwell-sink-file.7
+endif
 endif
