@@ -212,6 +212,14 @@ static int open_configured(const struct settings_sink *sink, const char *base_di
     return store_create(store, ret_none, ret);
 }
 
+static bool has_option(const struct aw_sink_class *class, const char *key)
+{
+    for (size_t i = 0; class->options && class->options[i]; i++)
+        if (strcmp(class->options[i]->key, key) == 0)
+            return true;
+    return false;
+}
+
 /* An ad-hoc store: the class's defaults, and "path". */
 static int open_adhoc(const char *plugin, const char *path, struct aw_store **ret)
 {
@@ -222,6 +230,9 @@ static int open_adhoc(const char *plugin, const char *path, struct aw_store **re
     char cwd[PATH_MAX];
     bool none;
     int r = find_class(&spec, plugin, &class);
+    if (r == AW_SUCCESS && !has_option(class, "path"))
+        r = diag_problem(AW_ERR_USAGE, path, "plugin %s has no option \"path\": name a sink of a configuration",
+                         plugin);
     if (r == AW_SUCCESS)
         r = store_new(path, class, &store);
     if (r != AW_SUCCESS)
@@ -332,38 +343,52 @@ static int open_from_settings(const struct settings *settings, const char *name,
                         "has no sink that can be read back; name a store");
 }
 
+static bool is_file(const char *name)
+{
+    struct stat st;
+    return stat(name, &st) == 0;
+}
+
+static bool is_sink(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->sink_count; i++)
+        if (strcmp(settings->sinks[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* By the name of a sink (NULL: the first that can be read); else of a file. */
+static int open_named(const char *config_path, const char *name, struct aw_store **ret)
+{
+    struct settings *settings = NULL; /* may be given with an error, too */
+    int r = settings_load(config_path, NULL, &settings);
+    if (r != 0 && name && !config_path)
+        r = diag_problem(AW_ERR_NOTFOUND, name, "is no file, and no sink that could be looked up");
+    if (r == 0 && name && !is_sink(settings, name) && is_file(name))
+        r = open_path(name, ret);
+    else if (r == 0)
+        r = open_from_settings(settings, name, ret);
+    settings_destroy(settings);
+    return r;
+}
+
 int aw_store_open(const struct aw_store_options *options, struct aw_store **ret_store)
 {
     diag_reset();
     if (!options || !ret_store || !AW_HAS(struct aw_store_options, options, store))
         return diag_problem(AW_ERR_USAGE, "", "aw_store_open: options or ret_store is missing");
-    const char *store = options->store;
+    const char *name = options->store;
+    size_t prefix = name ? plugin_prefix(name) : 0;
     *ret_store = NULL;
-    if (store) {
-        size_t prefix = plugin_prefix(store);
-        if (prefix) {
-            char plugin[33] = "";
-            memcpy(plugin, store, prefix);
-            return open_adhoc(plugin, store + prefix + 1, ret_store);
-        }
-        struct stat st;
-        bool exists = stat(store, &st) == 0;
-        /* A name with a slash is a path. Without a configuration asked for, a file that is there is meant. */
-        if (strchr(store, '/') || (exists && !options->config_path))
-            return open_path(store, ret_store);
+    if (prefix) {
+        char plugin[33] = "";
+        memcpy(plugin, name, prefix);
+        return open_adhoc(plugin, name + prefix + 1, ret_store);
     }
-    struct settings *settings;
-    int r = settings_load(options->config_path, NULL, &settings);
-    if (r != 0)
-        return r;
-    struct stat st;
-    bool is_sink = !store;
-    for (size_t i = 0; store && i < settings->sink_count; i++)
-        is_sink = is_sink || strcmp(settings->sinks[i].name, store) == 0;
-    r = !is_sink && stat(store, &st) == 0 ? open_path(store, ret_store)
-                                          : open_from_settings(settings, store, ret_store);
-    settings_destroy(settings);
-    return r;
+    /* A name with a slash is a path. Without a configuration asked for, a file that is there is meant. */
+    if (name && (strchr(name, '/') || (!options->config_path && is_file(name))))
+        return open_path(name, ret_store);
+    return open_named(options->config_path, name, ret_store);
 }
 
 /* ---- reads ---- */

@@ -112,7 +112,10 @@ static void say_receipt(struct job *job, uint64_t line, const struct aw_receipt 
     struct text *t = &job->line;
     text_reset(t);
     if (job->json) {
-        text_printf(t, "{\"line\":%" PRIu64 ",\"eventId\":", line);
+        text_puts(t, "{");
+        if (line) /* an event from options has none */
+            text_printf(t, "\"line\":%" PRIu64 ",", line);
+        text_puts(t, "\"eventId\":");
         text_json(t, receipt->event_id, strlen(receipt->event_id));
         text_printf(t, ",\"seq\":%" PRIu64 ",\"hash\":\"%s\"}\n", receipt->seq, receipt->hash);
     } else {
@@ -411,7 +414,7 @@ static void log_one(struct job *job, const struct aw_builder *builder)
     if (count)
         say_warnings(job, "event", 0, count);
     if (job->receipts)
-        say_receipt(job, 1, &receipt);
+        say_receipt(job, 0, &receipt);
 }
 
 /* ---- the end ---- */

@@ -159,6 +159,8 @@ static void add_value(struct rows *rows, const struct aw_result_row *row, const 
     case KIND_SEQ:
         if (row->seq)
             text_printf(out, "%" PRIu64, row->seq);
+        else
+            (void)add_field(rows, row, "integrity.seq", out);
         break;
     case KIND_LOCATION:
         text_puts(out, row->location);

@@ -5,7 +5,13 @@ set -u
 LC_ALL=C.UTF-8
 export LC_ALL
 unset AUDITWELL_CONFIG NO_COLOR COLUMNS XDG_CONFIG_HOME XDG_STATE_HOME STATE_DIRECTORY
+# Without libtool's wrapper, which takes longer than most of what is tested, where that can be.
 aw=$top_builddir/auditwell
+if [ -x "$top_builddir/.libs/auditwell" ]; then
+    aw=$top_builddir/.libs/auditwell
+    LD_LIBRARY_PATH=$top_builddir/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LD_LIBRARY_PATH
+fi
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 HOME=$work/home

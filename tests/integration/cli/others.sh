@@ -67,7 +67,8 @@ empty "nothing else" out
 exits "as JSON" 1 "$aw" check --json -c wrong.conf
 has "findings" out '{"verdict":"findings","problems":[{"severity":"error","path":"'
 if [ -n "${PYTHON3-}" ]; then
-    exits "is JSON" 0 "$PYTHON3" -c 'import json; json.load(open("out"))'
+    cp out json
+    exits "is JSON" 0 "$PYTHON3" -c 'import json; json.load(open("json"))'
 else
     skip "is JSON" "python3 is not there"
 fi
@@ -115,7 +116,8 @@ sed -n '/^sample:/,$p' out | sed 1d >sample
 exits "as JSON" 0 "$aw" plugins describe file --json
 has "options" out '{"key":"path","type":"path","required":true'
 if [ -n "${PYTHON3-}" ]; then
-    exits "is JSON" 0 "$PYTHON3" -c 'import json; json.load(open("out"))'
+    cp out json
+    exits "is JSON" 0 "$PYTHON3" -c 'import json; json.load(open("json"))'
 else
     skip "is JSON" "python3 is not there"
 fi

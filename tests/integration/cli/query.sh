@@ -43,12 +43,12 @@ for kind in $kinds; do
     q "actor with escapes" 1 --actor 'evé"x'
     q "tenant" 1 --tenant 'tü'
     q "target" 50 --target a3
-    q "several" 4 --target a3 --tenant t1 --actor u0 -o SUCCESS --until 2030-01-01
+    q "several" 2 --target a3 --tenant t1 --actor u0 -o SUCCESS --until 2030-01-01
     q "text" 1 --text '"n":77}'
     q "text that is nowhere" 0 --text 'nowhere'
-    q "since" 40 --since 2026-01-02T03:04:50Z --until 2026-01-03
-    q "since with offset" 40 --since 2026-01-02T04:04:50+01:00 --until 2026-01-03
-    q "until is exclusive" 20 --until 2026-01-02T03:04:05Z
+    q "since" 30 --since 2026-01-02T03:04:50Z --until 2026-01-03
+    q "since with offset" 30 --since 2026-01-02T04:04:50+01:00 --until 2026-01-03
+    q "until is exclusive" 19 --until 2026-01-02T03:04:05Z
     q "date" 0 --until 2026-01-02
     q "back from now" 1 --since 1h
     q "limit" 7 -n 7
@@ -184,7 +184,7 @@ has "what is seen stays" out '😀'
 has "rows that are no events are told" err "hostile.jsonl:3: not an event"
 has "with their text" err 'hostile.jsonl:4: not an event: not json \x1b[31m at all'
 exits "CSV" 1 "$aw" query --csv --columns tenant,actor hostile.jsonl
-is "formulas are disarmed" "$(printf 'tenant,actor\n"'"'"'=cmd|x",' | head -c 25)" "$(tr -d '\r' <out | head -c 25)"
+has "formulas are disarmed" out "\"'=cmd|x\","
 has "and quoted" out "\"'-1+1"
 has "quotes doubled" out '""q"",x"'
 exits "JSON" 1 "$aw" query --json hostile.jsonl
