@@ -1,2 +1,3 @@
 # tests: integration
 include tests/integration/sinks.mk
+include tests/integration/cli.mk
