@@ -8,16 +8,16 @@
 #   check_PROGRAMS += fuzz_NAME
 #   fuzz_NAME_SOURCES = tests/fuzz/fuzz_NAME.c $(FUZZ_MAIN)
 #   fuzz_NAME_CFLAGS = $(FUZZ_CFLAGS)
-#   fuzz_NAME_LDFLAGS = $(FUZZ_LDFLAGS)
+#   fuzz_NAME_LDFLAGS = $(FUZZ_LINK)
 #   fuzz_NAME_LDADD = libcore.la
 FUZZ_NAMES =
 FUZZ_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(LIBCONFIG_CFLAGS)
 if FUZZING
 FUZZ_MAIN =
-FUZZ_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 else
 FUZZ_MAIN = tests/fuzz/replay.c
-FUZZ_LDFLAGS = $(AM_LDFLAGS)
+FUZZ_LINK = $(AM_LDFLAGS)
 TESTS += tests/fuzz/replay.sh
 endif
 EXTRA_DIST += tests/fuzz/replay.sh tests/fuzz/replay.c tests/fuzz/corpus
