@@ -236,7 +236,7 @@ int schema_config_from_pairs(const struct aw_option *const *options, const char 
         const char *eq = strchr(pairs[i], '=');
         AW_AUTOFREE char *key = eq ? strndup(pairs[i], (size_t)(eq - pairs[i])) : NULL;
         if (!key) {
-            diag_problem(AW_ERR_CONFIG, path, "expected key=value, found \"%.60s\"", pairs[i]);
+            diag_problem(AW_ERR_CONFIG, "", "%s: expected key=value, found \"%.60s\"", path, pairs[i]);
             problems++;
             continue;
         }
