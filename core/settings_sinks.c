@@ -212,7 +212,8 @@ static void take_sink(struct settings_impl *s, const config_setting_t *group, un
     check_texts(s, sink, core, path);
     check_trust(s, sink, path);
     take_delivery(s, sink, core, path);
-    if (sink->delivery.retry_cap_ns < sink->delivery.retry_base_ns) {
+    bool own_retry = config_setting_get_member(group, "retry") != NULL; /* the top level's is checked there */
+    if (own_retry && sink->delivery.retry_cap_ns < sink->delivery.retry_base_ns) {
         diag_problem(AW_ERR_CONFIG, where, "%s.retry: expected cap >= base, found a cap below it", path);
         s->problems++;
     }

@@ -256,7 +256,7 @@ static void test_numbers_that_libconfig_wraps(void)
 {
     CU_ASSERT_EQUAL_FATAL(load_text(SINK "journal = { max_size = 3000000000; }; // 99999999999999999999\n"
                                          "service = \"99999999999999999999\"; # 99999999999999999999\n"
-                                         "/* 99999999999999999999 */ limits = { input = +0x100000; depth = 32L; };"),
+                                         "/* 99999999999999999999 */ limits = { input = 0x100000; depth = 32L; };"),
                           0);
     CU_ASSERT_EQUAL(s->journal.max_size, UINT64_C(3000000000));
     CU_ASSERT_EQUAL(s->event.max_input, 0x100000);
