@@ -413,7 +413,7 @@ static void test_contexts(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(context);
     CU_ASSERT_EQUAL(h->ctx_set(context, AW_FIELD_ACTOR_ID, base_str("u1"), AW_PROVENANCE_AUTHENTICATED), AW_OK);
     CU_ASSERT_EQUAL(h->ctx_set(context, 9999, base_str("u1"), AW_PROVENANCE_CLAIMED), AW_E_REJECTED);
-    CU_ASSERT_EQUAL(h->ctx_set(context, AW_FIELD_ACTOR_ID, base_str("\xff"), AW_PROVENANCE_CLAIMED), AW_E_REJECTED);
+    CU_ASSERT_EQUAL(h->ctx_set(context, AW_FIELD_ACTOR_IP, base_str("\xff"), AW_PROVENANCE_CLAIMED), AW_E_REJECTED);
     aw_context_destroy(context);
     host_destroy(host);
 }
