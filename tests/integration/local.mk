@@ -2,3 +2,4 @@
 include tests/integration/sinks.mk
 include tests/integration/cli.mk
 include tests/integration/proof.mk
+include tests/integration/installed.mk
