@@ -25,7 +25,7 @@ static _Thread_local bool armed;
 static enum inject_kind kind;
 static long nth, calls;
 static int error;
-static bool on, drop, fired, half_done;
+static bool on, drop, fired, half_done, also_truncate;
 
 /* File sizes at the last good sync. */
 static struct {
@@ -58,8 +58,13 @@ void inject_arm(enum inject_kind which, long which_call, int errnum, bool go_on,
     on = go_on;
     drop = drop_pages;
     calls = 0;
-    fired = half_done = false;
+    fired = half_done = also_truncate = false;
     armed = true;
+}
+
+void inject_also_truncate(void)
+{
+    also_truncate = true;
 }
 
 long inject_disarm(void)
@@ -75,6 +80,10 @@ bool inject_fired(void)
 
 static bool hit(enum inject_kind which)
 {
+    if (armed && fired && also_truncate && which == INJECT_TRUNCATE) {
+        errno = EIO;
+        return true;
+    }
     if (!armed || kind != which)
         return false;
     calls++;

@@ -26,6 +26,8 @@ const char *inject_name(enum inject_kind kind);
  * its bytes went out. A failing sync takes with it what was appended since the last good one, as a disk that dropped
  * the pages does, when `drop` is set. */
 void inject_arm(enum inject_kind kind, long nth, int errnum, bool on, bool drop);
+/* After inject_arm(): cutting files fails as well, from the first failure on, until inject_disarm(). */
+void inject_also_truncate(void);
 /* Everything works again. Returns how many calls of that kind there were. */
 long inject_disarm(void);
 bool inject_fired(void); /* since inject_arm() */

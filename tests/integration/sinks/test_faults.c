@@ -74,7 +74,7 @@ static size_t undone(const struct model *d)
 }
 
 /* One life of a sink with the nth call failing. Returns false when that call never came. */
-static bool one_life(const char *class, const char *const *pairs, enum inject_kind kind, long nth, bool on)
+static bool one_life(const char *class, const char *const *pairs, enum inject_kind kind, long nth, bool on, bool twice)
 {
     struct model d = {.m = mh_create(class, pairs)};
     struct aw_position pos;
@@ -86,6 +86,8 @@ static bool one_life(const char *class, const char *const *pairs, enum inject_ki
                : kind == INJECT_SYNC ? EIO
                                      : ENOSPC,
                on, strcmp(class, "file") == 0);
+    if (twice)
+        inject_also_truncate();
     for (; rounds < ROUNDS_BROKEN || (!inject_fired() && undone(&d) > 0); rounds++)
         deliver_once(&d);
     for (; undone(&d) > 0 && rounds < ROUNDS_MAX; rounds++) {
@@ -115,7 +117,8 @@ static bool one_life(const char *class, const char *const *pairs, enum inject_ki
     return fired;
 }
 
-static void loop(const char *class, enum inject_kind kind, bool on, const char *const *options, const char *file)
+static void loop(const char *class, enum inject_kind kind, bool on, bool twice, const char *const *options,
+                 const char *file)
 {
     const char *pairs[16] = {"path", NULL};
     for (size_t i = 0; options[i] != NULL; i++)
@@ -125,7 +128,7 @@ static void loop(const char *class, enum inject_kind kind, bool on, const char *
     for (; fired && n < 2000; n += n < 60 ? 1 : n < 400 ? 7 : 31) {
         char *path = mh_path("%s", file);
         pairs[1] = path;
-        fired = one_life(class, pairs, kind, n, on);
+        fired = one_life(class, pairs, kind, n, on, twice);
         free(path);
     }
     harness_note("%s: %s%s: %ld", class, inject_name(kind), on ? " and on" : "", n);
@@ -137,10 +140,22 @@ static void test_file(void)
     static const char *const always[] = {"rotate_size", "8KiB", "buffer_size", "4KiB", "fsync", "always", NULL};
     for (int kind = 0; kind < INJECT_KINDS; kind++)
         for (int on = 0; on < 2; on++) {
-            loop("file", (enum inject_kind)kind, on, small, "audit.jsonl");
+            loop("file", (enum inject_kind)kind, on, false, small, "audit.jsonl");
             if (kind == INJECT_SYNC || kind == INJECT_WRITE)
-                loop("file", (enum inject_kind)kind, on, always, "audit.jsonl");
+                loop("file", (enum inject_kind)kind, on, false, always, "audit.jsonl");
         }
+}
+
+/* The repair of a failure fails as well: a torn line, or lines that were not synced, cannot be cut off for a while. */
+static void test_file_twice(void)
+{
+    static const char *const small[] = {"rotate_size", "8KiB", "buffer_size", "4KiB", NULL};
+    static const char *const always[] = {"rotate_size", "8KiB", "fsync", "always", NULL};
+    for (int on = 0; on < 2; on++) {
+        loop("file", INJECT_WRITE, on, true, small, "audit.jsonl");
+        loop("file", INJECT_SYNC, on, true, small, "audit.jsonl");
+        loop("file", INJECT_SYNC, on, true, always, "audit.jsonl");
+    }
 }
 
 static void test_sqlite(void)
@@ -149,9 +164,9 @@ static void test_sqlite(void)
     static const char *const normal[] = {"wal_size", "64KiB", "synchronous", "normal", NULL};
     for (int kind = 0; kind < INJECT_KINDS; kind++)
         for (int on = 0; on < 2; on++) {
-            loop("sqlite", (enum inject_kind)kind, on, full, "audit.db");
+            loop("sqlite", (enum inject_kind)kind, on, false, full, "audit.db");
             if (kind == INJECT_SYNC || kind == INJECT_WRITE)
-                loop("sqlite", (enum inject_kind)kind, on, normal, "audit.db");
+                loop("sqlite", (enum inject_kind)kind, on, false, normal, "audit.db");
         }
 }
 
@@ -234,5 +249,6 @@ static void test_no_space(void)
 }
 
 HARNESS_MAIN("sink_faults", {"file: every n-th call fails, once and lasting", test_file},
+             {"file: the repair fails as well", test_file_twice},
              {"sqlite: every n-th call fails, once and lasting", test_sqlite},
              {"no memory in create and in reading", test_create_and_read}, {"no space", test_no_space})
