@@ -16,9 +16,9 @@ struct settings_sink {
     const char *plugin, *name, *where; /* where = "audit.conf:12" */
     struct plugin_spec spec;
     struct delivery_settings delivery;
-    int from;                        /* JOURNAL_FROM_* */
+    int from; /* JOURNAL_FROM_* */
     bool enabled;
-    const config_setting_t *group;   /* the plugin's own keys; read before settings_destroy() */
+    const config_setting_t *group; /* the plugin's own keys; read before settings_destroy() */
 };
 
 struct settings {
@@ -26,16 +26,16 @@ struct settings {
     struct journal_options journal; /* diag left empty */
     int mode, durability;
     uint64_t queue_timeout_ns;
-    const char *plugin_path; /* NULL = compiled in only */
+    const char *plugin_path;       /* NULL = compiled in only */
     const char *source, *base_dir; /* file read, its directory */
     size_t sink_count;
     struct settings_sink *sinks;
 };
 extern const char *const settings_sink_core_keys[]; /* NULL-ended: keys of a sink group that are the core's */
 
-/* Reads file (NULL: the default places), conf.d, presets, environment. Every problem of the whole configuration is reported
- * through diag_problem() as "file:line" / "path: message". 0 or AW_ERR_CONFIG, AW_ERR_IO, AW_ERR_NOMEM. After an error *ret may be
- * set all the same, for further checks only (its sinks' plugins and options): to be destroyed. */
+/* Reads file (NULL: the default places), conf.d, presets, environment. Every problem of the whole configuration is
+ * reported through diag_problem() as "file:line" / "path: message". 0 or AW_ERR_CONFIG, AW_ERR_IO, AW_ERR_NOMEM. After
+ * an error *ret may be set all the same, for further checks only (its sinks' plugins and options): to be destroyed. */
 int settings_load(const char *path, const char *text, struct settings **ret);
 void settings_destroy(struct settings *settings);
 

@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Layers: dso.c (the only user of <ltdl.h>) -> registry.c (descriptors, classes by name) -> schema.c (options -> aw_config)
+ * Layers: dso.c (the only user of <ltdl.h>) -> registry.c (descriptors, classes by name) -> schema.c (options ->
+ * aw_config)
  * -> host.c (struct aw_host, struct aw_event). One process-wide mutex guards loading; what is loaded stays for ever.
  */
 #ifndef AW_REGISTRY_H
@@ -50,8 +51,8 @@ const char *schema_nearest(const char *key, const char *const *known);
 /* Units: "64MiB", "64KB", "1024"; "250ms", "30s", "5m", "1h", "2d". 0 or -EINVAL, -ERANGE. */
 int schema_parse_size(const char *text, int64_t *ret_bytes);
 int schema_parse_duration(const char *text, int64_t *ret_ns);
-/* "file:PATH", "env:NAME", "credential:NAME" ($CREDENTIALS_DIRECTORY), else the text itself. *ret is malloc'd. Problems to
- * diag without the value. */
+/* "file:PATH", "env:NAME", "credential:NAME" ($CREDENTIALS_DIRECTORY), else the text itself. *ret is malloc'd. Problems
+ * to diag without the value. */
 int schema_resolve_secret(const char *text, const char *where, char **ret);
 
 /* ---- the host side of one instance ---- */
