@@ -13,5 +13,5 @@ dist_man_MANS += $(man_pages)
 endif
 
 # What the documents say must be true: examples compile and run, every function and error is described.
-TESTS += tests/docs/man.sh tests/docs/api.sh tests/docs/snippets.sh
-EXTRA_DIST += tests/docs/man.sh tests/docs/api.sh tests/docs/snippets.sh tests/docs/snippets.awk
+TESTS += tests/docs/man.sh tests/docs/api.sh tests/docs/snippets.sh tests/docs/readme.sh
+EXTRA_DIST += tests/docs/man.sh tests/docs/api.sh tests/docs/snippets.sh tests/docs/readme.sh tests/docs/snippets.awk
