@@ -223,7 +223,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
             return -ENOMEM;
         c->open = true;
     }
-    if (atomic_load(&c->acked) == 0) {
+    if (fresh || c->fd < 0) {
         uint64_t at = from == JOURNAL_FROM_NOW && fresh ? journal_head_seq(j) : journal_oldest(j) - 1;
         atomic_store(&c->acked, at);
     }

@@ -382,8 +382,9 @@ static int apply_options(struct journal *j, const struct journal_options *o, uin
         j->segment_size = j->max_size / 4; /* trimming goes by segments */
     if (j->segment_size < 65536)
         j->segment_size = 65536;
-    /* Appends wait early enough for all that is in the ring to find its place. */
-    j->quota = j->max_size - (*ret_ring < j->max_size / 4 ? *ret_ring : j->max_size / 4);
+    /* Appends wait early enough for all that is in the ring to find its place, with a few headers and notes. */
+    uint64_t reserve = *ret_ring + *ret_ring / 8 + 4 * SEGMENT_DATA;
+    j->quota = j->max_size - (reserve < j->max_size / 4 ? reserve : j->max_size / 4);
     j->sync_interval_ns = o->sync_interval_ns;
     j->chained = o->chained;
     j->diag = o->diag;

@@ -55,3 +55,17 @@ test_ring_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_ring_t_CFLAGS = $(UNIT_CFLAGS)
 test_ring_t_LDADD = $(UNIT_LIBS)
 TESTS += test_ring.t
+
+check_PROGRAMS += test_cursor.t
+test_cursor_t_SOURCES = tests/unit/test_cursor.c $(JOURNAL_SUPPORT)
+test_cursor_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_cursor_t_CFLAGS = $(UNIT_CFLAGS)
+test_cursor_t_LDADD = $(UNIT_LIBS) -lcrypto
+TESTS += test_cursor.t
+
+check_PROGRAMS += test_journal_threads.t
+test_journal_threads_t_SOURCES = tests/unit/test_journal_threads.c $(JOURNAL_SUPPORT)
+test_journal_threads_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_journal_threads_t_CFLAGS = $(UNIT_CFLAGS)
+test_journal_threads_t_LDADD = $(UNIT_LIBS) -lcrypto
+TESTS += test_journal_threads.t
