@@ -178,26 +178,50 @@ uint64_t cursors_highest(struct journal *j)
     return highest;
 }
 
-uint64_t cursors_lowest(struct journal *j, bool sync)
+uint64_t cursors_lowest(struct journal *j)
 {
-    uint64_t lowest = UINT64_MAX;
     struct journal_cursor *c = cursors_head(j);
-    if (!c)
-        return 0;
-    for (; c; c = c->next) {
-        uint64_t at = atomic_load(sync ? &c->durable : &c->acked);
-        uint64_t written = atomic_load(&c->written);
-        if (sync && written > at && fs_fdatasync(c->fd) == 0) { /* failed: its segments stay, the next ack writes anew */
-            atomic_store(&c->durable, written);
-            at = written;
-        }
-        if (at < lowest)
-            lowest = at;
-    }
+    uint64_t lowest = c ? UINT64_MAX : 0;
+    for (; c; c = c->next)
+        if (atomic_load(&c->acked) < lowest)
+            lowest = atomic_load(&c->acked);
     return lowest;
 }
 
+uint64_t cursors_lowest_durable(struct journal *j)
+{
+    struct journal_cursor *c = cursors_head(j);
+    uint64_t lowest = c ? UINT64_MAX : 0;
+    for (; c; c = c->next)
+        if (atomic_load(&c->durable) < lowest)
+            lowest = atomic_load(&c->durable);
+    return lowest;
+}
+
+void cursors_sync(struct journal *j)
+{
+    for (struct journal_cursor *c = cursors_head(j); c; c = c->next) {
+        uint64_t written = atomic_load(&c->written);
+        /* Failed: its segments stay, and the next acknowledgement is written anew. */
+        if (written > atomic_load(&c->durable) && fs_fdatasync(c->fd) == 0)
+            atomic_store(&c->durable, written);
+    }
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* From now on segments wait for this cursor. Nothing is trimmed between the look at what is kept and that. */
+static void join(struct journal_cursor *c, int from)
+{
+    struct journal *j = c->journal;
+    pthread_mutex_lock(&j->drain_lock);
+    if (from != JOURNAL_FROM_NOW)
+        atomic_store(&c->acked, journal_oldest(j) - 1);
+    cursor_add(j, c);
+    pthread_mutex_unlock(&j->drain_lock);
+    if (atomic_load(&c->acked) != atomic_load(&c->written))
+        (void)store_position(c); /* else the next ack does; a position that is too old only redelivers */
+}
 
 int journal_cursor_open(struct journal *journal, const char *name, int from, struct journal_cursor **ret)
 {
@@ -242,7 +266,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
         return rc;
     }
     if (fresh)
-        cursor_add(j, c);
+        join(c, from);
     c->wakes_seen = atomic_load(&j->wakes);
     c->position = atomic_load(&c->acked) + 1;
     *ret = c;

@@ -204,8 +204,10 @@ void keeper_trim(struct journal *j);
 int cursors_load(struct journal *j); /* at open */
 void cursors_free(struct journal *j);
 uint64_t cursors_highest(struct journal *j); /* highest acknowledged seq */
-/* Lowest durably acknowledged seq; UINT64_MAX never: without cursors 0, nothing may go. Syncs cursor files when asked. */
-uint64_t cursors_lowest(struct journal *j, bool sync);
+/* Lowest acknowledged seq; without cursors 0: nothing may go. _durable: by what is known to be on disk. */
+uint64_t cursors_lowest(struct journal *j);
+uint64_t cursors_lowest_durable(struct journal *j);
+void cursors_sync(struct journal *j); /* positions to disk; keeper only */
 
 /* ---- recovery.c ---- */
 int recovery_run(struct journal *j, uint64_t ring_size);

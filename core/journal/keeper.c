@@ -35,9 +35,10 @@ static enum verdict judge(const struct journal *j, const struct segment *s, uint
 }
 
 /* Takes the oldest segment off the list if it may go. *ret_name: to be unlinked. */
-static enum verdict take_oldest(struct journal *j, uint64_t lowest, char name[SEGMENT_NAME_MAX])
+static enum verdict take_oldest(struct journal *j, char name[SEGMENT_NAME_MAX])
 {
     pthread_mutex_lock(&j->drain_lock);
+    uint64_t lowest = cursors_lowest_durable(j); /* under this lock, so that no new reader is overlooked */
     struct segment *s = NULL;
     pthread_mutex_lock(&j->list_lock);
     if (j->segment_count > 0)
@@ -62,14 +63,14 @@ static enum verdict take_oldest(struct journal *j, uint64_t lowest, char name[SE
 
 void keeper_trim(struct journal *j)
 {
-    uint64_t lowest = cursors_lowest(j, false);
+    uint64_t lowest = cursors_lowest(j);
     char name[SEGMENT_NAME_MAX];
     bool synced = false;
     enum verdict v;
     if (lowest == 0 || lowest < atomic_load(&j->trim_hint))
         goto room;
-    lowest = cursors_lowest(j, true); /* a removed segment must not be wanted again after a power loss */
-    while ((v = take_oldest(j, lowest, name)) == GOES || (v == UNSYNCED && !synced)) {
+    cursors_sync(j); /* a removed segment must not be wanted again after a power loss */
+    while ((v = take_oldest(j, name)) == GOES || (v == UNSYNCED && !synced)) {
         if (v == UNSYNCED) {
             synced = true;
             if (sync_upto(j, journal_head_seq(j), true) < 0)

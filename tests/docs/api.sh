@@ -46,4 +46,17 @@ for struct in aw_sink_class aw_host aw_plugin; do
     awk -v name="struct $struct {" '$0 == name { on = 1 } /^};/ { on = 0 } on' "$plugin" | grep -oE '\(\*[a-z_]+\)' | tr -d '(*)' >"$work/names"
     check "auditwell-plugin(3): callbacks of $struct" "$plugin_page" 2
 done
+# every page that is referred to exists, or is another package's
+n=$((n + 1))
+cat "$top_srcdir"/docs/*.scd "$top_srcdir"/plugins/*/*/*.scd 2>/dev/null | grep -oE '\*(auditwell|audit)[a-z.-]*\*\([0-9]\)' | tr -d '*' | sort -u |
+    while IFS='()' read -r name section; do
+        found=$(find "$top_srcdir/docs" "$top_srcdir/plugins" -name "$name.$section.scd")
+        [ -n "$found" ] || echo "$name($section)"
+    done >"$work/missing"
+if [ -s "$work/missing" ]; then
+    sed 's/^/# no such page: /' "$work/missing"
+    echo "not ok $n - references"
+else
+    echo "ok $n - references"
+fi
 echo "1..$n"

@@ -21,6 +21,7 @@ FUZZ_LINK = $(AM_LDFLAGS)
 TESTS += tests/fuzz/replay.sh
 endif
 EXTRA_DIST += tests/fuzz/replay.sh tests/fuzz/replay.c tests/fuzz/corpus
+include tests/fuzz/config.mk
 print-fuzz-names:
 	@echo $(FUZZ_NAMES)
 .PHONY: print-fuzz-names

@@ -1,7 +1,8 @@
 #!/bin/sh
 # exports.sh - what the built plugins export and need: one symbol, nothing of ours, bound at load time.
 # SPDX-License-Identifier: Apache-2.0
-dir=${top_builddir:-.}/.libs
+: "${top_srcdir:?}" "${top_builddir:?}"
+dir=$top_builddir/.libs
 plan=0
 note() { echo "# $*"; }
 report() { # OK? NAME
@@ -30,7 +31,7 @@ for so in "$dir"/sink_file.so "$dir"/sink_sqlite.so "$dir"/sink_null.so; do
     report $? "$name is never unloaded"
 done
 # The sources: the plugin header is the only one of ours that they include.
-src=${top_srcdir:-.}/plugins/sinks
+src=$top_srcdir/plugins/sinks
 foreign=$(grep -hE '^#include "' "$src"/file/*.[ch] "$src"/sqlite/*.[ch] "$src"/null/*.[ch] | sort -u |
     grep -vE '"(config.h|audit/plugin.h|file_sink.h|sqlite_sink.h)"')
 [ -z "$foreign" ]
