@@ -1,4 +1,5 @@
-/* verify_api.c - aw_verify(): a store's rows, in chain order, through the verifier. SPDX-License-Identifier: Apache-2.0 */
+/* verify_api.c - aw_verify(): a store's rows, in chain order, through the verifier. SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "audit/audit.h"
@@ -28,7 +29,8 @@ static void tell_progress(struct progress *p)
     p->fn(p->arg, p->events, p->bytes, p->total > p->bytes ? p->total : p->total ? p->bytes : 0);
 }
 
-/* The problem that the store layer left; a copy, because checking rows uses this thread's list of problems. NULL: no memory. */
+/* The problem that the store layer left; a copy, because checking rows uses this thread's list of problems. NULL: no
+ * memory. */
 static char *last_problem(void)
 {
     size_t count;

@@ -103,7 +103,8 @@ struct stored_event {
     uint64_t integrity_seq;                                      /* 0: absent */
     bool has_integrity;
     bool has_signature;         /* integrity has keyId or sig */
-    bool has_unknown_integrity; /* integrity has members other than alg, hash, prevHash, seq, keyId and sig */
+    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, keyId and sig, or
+                                   one of the first four is of the wrong type or empty */
     /* canonical: without copying, prefix + suffix are the canonical bytes of the event without integrity. */
     struct aw_str prefix, suffix;
 };

@@ -1,8 +1,9 @@
 /* verify.c - the verifier's life, its batches and its pool of checking threads. SPDX-License-Identifier: Apache-2.0
  *
- * Batches stand in a ring in trail order. The feeding thread fills the one at `head`; checking threads take the one at `next`;
- * the feeding thread links the one at `tail` once it is checked. When the ring is full the feeding thread checks a batch
- * itself rather than wait, so that one thread needs no other, and n threads are n - 1 helpers and the feeder.
+ * Batches stand in a ring in trail order. The feeding thread fills the one at `head`; checking threads take the one at
+ * `next`; the feeding thread links the one at `tail` once it is checked. When the ring is full the feeding thread
+ * checks a batch itself rather than wait, so that one thread needs no other, and n threads are n - 1 helpers and the
+ * feeder.
  */
 #include "config.h"
 
@@ -34,7 +35,7 @@ struct verify_pool {
     struct verify_batch **ring;
 };
 
-/* ---- pool ---------------------------------------------------------------------------------------------------------- */
+/* ---- pool ---- */
 
 static struct verify_batch *pool_at(const struct verify_pool *pool, uint64_t n)
 {
@@ -93,7 +94,8 @@ static void pool_destroy(struct verify_pool *pool)
     free(pool);
 }
 
-/* Helpers take no signals: the application's handlers run where they always ran. Fewer threads than asked for is no error. */
+/* Helpers take no signals: the application's handlers run where they always ran. Fewer threads than asked for is no
+ * error. */
 static void pool_start(struct verify_pool *pool, const struct verifier *v, unsigned count)
 {
     sigset_t all, old;
@@ -198,7 +200,7 @@ static int pool_submit(struct verifier *v)
     return pool->head - pool->tail == pool->size ? pool_link_oldest(v) : v->failed;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static unsigned thread_count(uint32_t wanted)
 {
@@ -277,7 +279,8 @@ int verifier_feed(struct verifier *v, struct aw_str json, struct aw_str location
     struct verify_pool *pool = v->pool;
     struct verify_batch *batch = pool_at(pool, pool->head);
     size_t kept = json.len <= VERIFY_MAX_ROW ? json.len : 0; /* a longer row is malformed, whatever it holds */
-    if (batch->count == VERIFY_BATCH_ROWS || (batch->count > 0 && batch->used + kept + location.len >= VERIFY_BATCH_BYTES)) {
+    if (batch->count == VERIFY_BATCH_ROWS ||
+        (batch->count > 0 && batch->used + kept + location.len >= VERIFY_BATCH_BYTES)) {
         int rc = pool_submit(v);
         if (rc != AW_SUCCESS)
             return rc;
@@ -317,8 +320,8 @@ int verifier_unreadable(struct verifier *v, const char *location, const char *re
 {
     if (drain(v) != 0)
         return v->failed;
-    verify_find(v, AW_FINDING_UNREADABLE, NULL, location, (struct aw_str){"", 0}, NULL, NULL, "the store could not be read: %s",
-                reason);
+    verify_find(v, AW_FINDING_UNREADABLE, NULL, location, (struct aw_str){"", 0}, NULL, NULL,
+                "the store could not be read: %s", reason);
     verify_flush(v, false);
     return v->failed;
 }

@@ -2,17 +2,17 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Content (does the event have the hash it carries?) is checked row by row, in batches, by a pool of threads: a single chain
- * uses all of them. Linkage (does each event follow its predecessor?) is then done in stored order by the feeding thread.
- * A trail without a finding is, for each scope, one unbroken chain of unchanged events in their order. One tampering makes
- * few findings: after a break the chain is picked up again at the row's own hash, and what a break was (a hole, an insertion,
- * a wrong order) is told once later rows have shown it.
+ * Content (does the event have the hash it carries?) is checked row by row, in batches, by a pool of threads: a single
+ * chain uses all of them. Linkage (does each event follow its predecessor?) is then done in stored order by the feeding
+ * thread. A trail without a finding is, for each scope, one unbroken chain of unchanged events in their order. One
+ * tampering makes few findings: after a break the chain is picked up again at the row's own hash, and what a break was
+ * (a hole, an insertion, a wrong order) is told once later rows have shown it.
  *
- * All calls come from one thread; so do the callbacks of the options. Functions return AW_SUCCESS or AW_ERR_* with the reason
- * in diag, and never call diag_reset() before verifier_finish() has added its warnings.
+ * All calls come from one thread; so do the callbacks of the options. Functions return AW_SUCCESS or AW_ERR_* with the
+ * reason in diag, and never call diag_reset() before verifier_finish() has added its warnings.
  *
- * Memory: about 300 bytes a scope; what classifies breaks (the hashes of the newest 3 to 6 million events) at most 128 MiB; seqs
- * in order next to nothing, out of order at most 64 MiB. Beyond that findings get less telling, never fewer.
+ * Memory: about 300 bytes a scope; what classifies breaks (the hashes of the newest 3 to 6 million events) at most 128
+ * MiB; seqs in order next to nothing, out of order at most 64 MiB. Beyond that findings get less telling, never fewer.
  */
 #ifndef AW_VERIFY_H
 #define AW_VERIFY_H
@@ -23,12 +23,14 @@
 #include "audit/audit.h"
 #include "audit/plugin.h"
 
-/* Longer rows are not read as events: MALFORMED. Twice what an event may have, for spacing and escapes of other writers. */
+/* Longer rows are not read as events: MALFORMED. Twice what an event may have, for spacing and escapes of other
+ * writers. */
 #define VERIFY_MAX_ROW (16u << 20)
 
 struct verifier;
 
-/* options is copied as far as its struct_size goes, expect_head too. AW_ERR_USAGE: expect_head or flags make no sense. */
+/* options is copied as far as its struct_size goes, expect_head too. AW_ERR_USAGE: expect_head or flags make no sense.
+ */
 int verifier_create(const struct aw_verify_options *options, struct verifier **ret);
 
 /* One row: everything is copied. location is for people; seq is the store's own number of the row, 0 = unknown.
@@ -38,8 +40,8 @@ int verifier_feed(struct verifier *verifier, struct aw_str json, struct aw_str l
 /* The store failed at this place: a finding; feeding may go on behind it. */
 int verifier_unreadable(struct verifier *verifier, const char *location, const char *reason);
 
-/* Finishes all rows, gives the remaining findings and the scope reports to the callbacks and fills *report (as far as its
- * struct_size goes). What the verdict does not cover is added to diag as warnings. Once. */
+/* Finishes all rows, gives the remaining findings and the scope reports to the callbacks and fills *report (as far as
+ * its struct_size goes). What the verdict does not cover is added to diag as warnings. Once. */
 int verifier_finish(struct verifier *verifier, struct aw_verify_report *report);
 
 void verifier_destroy(struct verifier *verifier); /* NULL is fine; also without verifier_finish() */

@@ -1,4 +1,5 @@
-/* verify_check.c - one row by itself: is it an event, is its integrity member sound, does its content have the hash it carries?
+/* verify_check.c - one row by itself: is it an event, is its integrity member sound, does its content have the hash it
+ * carries?
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -32,7 +33,7 @@ void verify_checker_clear(struct verify_checker *checker)
     memset(checker, 0, sizeof *checker);
 }
 
-/* ---- text that lives as long as the batch ------------------------------------------------------------------------- */
+/* ---- text that lives as long as the batch ---- */
 
 static char *text_take(struct verify_batch *batch, size_t len)
 {
@@ -95,10 +96,10 @@ static const char *take_problem(struct verify_batch *batch)
     return why;
 }
 
-/* ---- hashes -------------------------------------------------------------------------------------------------------- */
+/* ---- hashes ---- */
 
-/* Eight lower-case hex digits at once, as four bytes. The digits are put together again from the values and compared: whatever
- * else stood there does not come out the same. */
+/* Eight lower-case hex digits at once, as four bytes. The digits are put together again from the values and compared:
+ * whatever else stood there does not come out the same. */
 static inline bool decode_eight(const char *hex, uint8_t out[4])
 {
     const uint64_t ones = 0x0101010101010101u;
@@ -126,7 +127,8 @@ static bool decode_hash(struct aw_str hex, uint8_t out[VERIFY_HASH], bool *ret_s
 }
 
 /* payload = {"event":E} or {"event":E,"prevHash":"P"}; gathered first, because one long update is faster than six. */
-static bool hash_payload(struct verify_checker *c, const struct stored_event *ev, const char *prev_hex, uint8_t out[VERIFY_HASH])
+static bool hash_payload(struct verify_checker *c, const struct stored_event *ev, const char *prev_hex,
+                         uint8_t out[VERIFY_HASH])
 {
     size_t need = ev->prefix.len + ev->suffix.len + PAYLOAD_EXTRA;
     if (need > c->scratch_size) {
@@ -159,7 +161,7 @@ static bool hash_payload(struct verify_checker *c, const struct stored_event *ev
            hash_sha256_finish(c->sha, out);
 }
 
-/* ---- the row ------------------------------------------------------------------------------------------------------ */
+/* ---- the row ---- */
 
 struct hash128 verify_scope_key(const uint8_t key[16], bool tenant, struct aw_str value)
 {
@@ -195,12 +197,13 @@ static void check_integrity(struct verify_row *row, const struct stored_event *e
     row->seq = ev->integrity_seq;
     row->has_signature = ev->has_signature;
     if (ev->has_unknown_integrity)
-        row->why = "integrity has a member that is neither known nor covered by the hash";
+        row->why = "integrity has a member that is unknown or not what it must be";
     if (!base_str_eq(ev->integrity_alg, base_str("SHA-256")))
         row->why = ev->integrity_alg.len ? "integrity.alg is not \"SHA-256\"" : "integrity.alg is missing";
     row->chainable = decode_hash(ev->integrity_hash, row->hash, &strict);
     if (!row->chainable || !strict)
-        row->why = !ev->integrity_hash.len ? "integrity.hash is missing" : "integrity.hash is not 64 lower-case hex digits";
+        row->why =
+            !ev->integrity_hash.len ? "integrity.hash is missing" : "integrity.hash is not 64 lower-case hex digits";
     row->has_prev = ev->integrity_prev.len > 0;
     if (row->has_prev) {
         if (!decode_hash(ev->integrity_prev, row->prev, &strict))

@@ -16,7 +16,7 @@
 #define VERIFY_HASH HASH_SHA256_LEN
 #define VERIFY_HEX (2 * HASH_SHA256_LEN)
 
-/* ---- one row and its content check (verify_check.c) -------------------------------------------------------------- */
+/* ---- one row and its content check (verify_check.c) ---- */
 
 enum verify_state {
     VERIFY_UNCHECKED = 0,
@@ -33,9 +33,9 @@ struct verify_row {
     uint64_t store_seq;
     uint64_t ordinal; /* number of the row in the trail, from 1 */
     /* set by the check; pointers into the batch, valid until it is filled again */
-    uint8_t state;             /* enum verify_state */
-    bool has_prev, edited;     /* edited: computed differs from hash */
-    bool chainable;            /* hash can be used for linking */
+    uint8_t state;         /* enum verify_state */
+    bool has_prev, edited; /* edited: computed differs from hash */
+    bool chainable;        /* hash can be used for linking */
     bool has_signature;
     uint8_t hash[VERIFY_HASH]; /* as carried */
     uint8_t prev[VERIFY_HASH];
@@ -87,11 +87,11 @@ static inline const char *verify_location(const struct verify_batch *batch, cons
     return batch->bytes + row->location_at;
 }
 
-/* ---- sets (verify_sets.c) ---------------------------------------------------------------------------------------- */
+/* ---- sets (verify_sets.c) ---- */
 
-/* Which events the trail had lately: fingerprint -> scope and row number. Only for telling what a break is, so that losing it
- * costs nothing but detail. An honest trail only appends to a log, in order; the index is brought up to date when somebody
- * asks. Two generations: when the newer is full it becomes the older. */
+/* Which events the trail had lately: fingerprint -> scope and row number. Only for telling what a break is, so that
+ * losing it costs nothing but detail. An honest trail only appends to a log, in order; the index is brought up to date
+ * when somebody asks. Two generations: when the newer is full it becomes the older. */
 struct verify_seen_entry {
     uint64_t fingerprint;
     uint32_t scope;
@@ -118,7 +118,7 @@ void verify_seen_clear(struct verify_seen *seen);
 struct verify_seqs {
     struct verify_seq_chunk *chunks; /* open addressing */
     size_t mask, used, partial;
-    size_t last_slot; /* the chunk used last */
+    size_t last_slot;          /* the chunk used last */
     uint64_t low, high, count; /* count: with repetitions */
     bool off;                  /* too scattered or no memory: only low, high and count go on */
 };
@@ -128,7 +128,9 @@ bool verify_seqs_add(struct verify_seqs *seqs, uint64_t seq);
 int verify_seqs_gaps(const struct verify_seqs *seqs, bool (*fn)(void *arg, uint64_t from, uint64_t to), void *arg);
 void verify_seqs_clear(struct verify_seqs *seqs);
 
-/* ---- scopes and breaks (verify_link.c) ---------------------------------------------------------------------------- */
+/* ---- scopes and breaks (verify_scope.c, verify_break.c, verify_link.c)
+ * ----------------------------------------------------------------------------
+ */
 
 enum { VERIFY_SIDES = 8, VERIFY_BREAKS = 4, VERIFY_TIME = 40 };
 
@@ -143,8 +145,8 @@ enum verify_break_type {
 struct verify_break {
     bool open;
     bool waiting; /* a row with the hash `missing` would explain it */
-    bool early;   /* branch 0 begins in mid-chain: a row of branch 1 that leads to its first one would explain it, too */
-    uint8_t type; /* enum verify_break_type */
+    bool early; /* branch 0 begins in mid-chain: a row of branch 1 that leads to its first one would explain it, too */
+    uint8_t type;      /* enum verify_break_type */
     uint32_t grown[2]; /* rows that continued each branch since */
     uint32_t moved;    /* rows found out of place that belong into the gap */
     bool damaged;      /* a malformed row stands between the branches: it may be what is missing */
@@ -198,9 +200,10 @@ struct verify_scopes {
 
 struct verify_expected {
     struct hash128 key;
-    struct aw_str name;
+    struct aw_str name; /* as given: a scope, or how reports print it */
     uint8_t hash[VERIFY_HASH];
-    bool found, seen_scope;
+    struct verify_scope *scope; /* NULL: not seen */
+    bool found;
     uint64_t at; /* the scope's count when it was found */
 };
 
@@ -242,27 +245,60 @@ struct verifier {
     uint64_t given;
 };
 
+static inline bool verify_same(const uint8_t *a, const uint8_t *b)
+{
+    return memcmp(a, b, VERIFY_HASH) == 0;
+}
+
 /* Links one checked batch. AW_SUCCESS or AW_ERR_*. */
 int verify_link_batch(struct verifier *v, struct verify_batch *batch);
+
+/* Notes that there was no memory: verification ends. What follows does so instead of returning an error. */
+void verify_nomem(struct verifier *v);
+
+/* verify_scope.c. The row's scope, made when it is new; NULL without memory. */
+struct verify_scope *verify_scope_get(struct verifier *v, const struct verify_row *row);
+void verify_scopes_clear(struct verify_scopes *scopes);
+void verify_copy_time(char out[VERIFY_TIME], struct aw_str time);
+/* The row is the newest of its scope: place and time. */
+void verify_remember_last(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                          const struct verify_row *row);
+/* And it is where the chain goes on from. */
+void verify_set_head(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                     const struct verify_row *row);
+
+/* verify_break.c. NULL without memory. */
+struct verify_trouble *verify_trouble_get(struct verifier *v, struct verify_scope *s);
+void verify_side_add(struct verify_trouble *t, const uint8_t *tail, int brk, unsigned branch);
+int verify_side_find(const struct verify_trouble *t, const uint8_t *tail); /* -1: none */
+void verify_break_open(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                       const struct verify_row *row, enum verify_break_type type, uint64_t after);
+void verify_branch_grew(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                        const struct verify_row *row);
+int verify_gap_waiting_for(const struct verify_trouble *t, const uint8_t *hash); /* -1: none */
+void verify_gap_fill(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                     const struct verify_row *row, int brk);
+bool verify_early_joined(struct verifier *v, struct verify_scope *s, const struct verify_row *row);
 /* Decides what an open break was, with what is known by now. */
 void verify_break_decide(struct verifier *v, struct verify_scope *scope, int brk);
-void verify_scopes_clear(struct verify_scopes *scopes);
 
-/* ---- findings and reports (verify_report.c) ------------------------------------------------------------------------ */
+/* ---- findings and reports (verify_report.c) ---- */
 
-/* Counts a finding and queues it unless there are enough; NULL then. All texts are copied; NULL = "". The message is made safe
- * to print. */
+/* Counts a finding and queues it unless there are enough; NULL then. All texts are copied; NULL = "". The message is
+ * made safe to print. */
 struct verify_finding *verify_find(struct verifier *v, int32_t kind, struct verify_scope *scope, const char *location,
                                    struct aw_str id, const char *expected, const char *found, const char *fmt, ...)
     AW_PRINTF(8, 9);
 /* Replaces kind and message of an open finding and closes it. finding may be NULL. */
-void verify_settle(struct verifier *v, struct verify_finding *finding, int32_t kind, const char *fmt, ...) AW_PRINTF(4, 5);
+void verify_settle(struct verifier *v, struct verify_finding *finding, int32_t kind, const char *fmt, ...)
+    AW_PRINTF(4, 5);
 void verify_flush(struct verifier *v, bool all); /* gives what can be given; all: every break is decided now */
 int verify_parse_expected(struct verifier *v);
 void verify_finish_findings(struct verifier *v);
 int verify_finish_reports(struct verifier *v, struct aw_verify_report *report);
 void verify_findings_clear(struct verifier *v);
-/* prefix and text as one string that drives no terminal: control characters as \u00XX. The caller frees it; NULL: no memory. */
+/* prefix and text as one string that drives no terminal: control characters as \u00XX. The caller frees it; NULL: no
+ * memory. */
 char *verify_printable(struct aw_str prefix, struct aw_str text);
 
 #endif

@@ -9,7 +9,16 @@
 /* An unexplained break holds back what comes after it; not for ever. */
 #define QUEUE_MAX 8192u
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text ---- */
+
+static char *put_unit(char *p, unsigned code)
+{
+    static const char digits[] = "0123456789abcdef";
+    memcpy(p, "\\u00", 4);
+    p[4] = digits[code >> 4 & 15u];
+    p[5] = digits[code & 15u];
+    return p + 6;
+}
 
 char *verify_printable(struct aw_str prefix, struct aw_str text)
 {
@@ -22,9 +31,9 @@ char *verify_printable(struct aw_str prefix, struct aw_str text)
         unsigned char c = (unsigned char)text.ptr[i];
         unsigned char next = i + 1 < text.len ? (unsigned char)text.ptr[i + 1] : 0;
         if (c < 0x20 || c == 0x7f) {
-            p += sprintf(p, "\\u%04x", c);
+            p = put_unit(p, c);
         } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) { /* C1 controls */
-            p += sprintf(p, "\\u%04x", next);
+            p = put_unit(p, next);
             i++;
         } else {
             *p++ = (char)c;
@@ -60,13 +69,7 @@ static char *format_message(const char *fmt, va_list ap)
     return printable(n < 0 ? "" : text);
 }
 
-/* ---- findings ------------------------------------------------------------------------------------------------------ */
-
-static void out_of_memory(struct verifier *v)
-{
-    if (v->failed == 0)
-        v->failed = diag_problem(AW_ERR_NOMEM, "", "out of memory while verifying");
-}
+/* ---- findings ---- */
 
 struct verify_finding *verify_find(struct verifier *v, int32_t kind, struct verify_scope *scope, const char *location,
                                    struct aw_str id, const char *expected, const char *found, const char *fmt, ...)
@@ -78,7 +81,7 @@ struct verify_finding *verify_find(struct verifier *v, int32_t kind, struct veri
         return NULL;
     struct verify_finding *f = calloc(1, sizeof *f);
     if (!f) {
-        out_of_memory(v);
+        verify_nomem(v);
         return NULL;
     }
     va_list ap;
@@ -93,7 +96,7 @@ struct verify_finding *verify_find(struct verifier *v, int32_t kind, struct veri
     va_end(ap);
     if (!f->location || !f->id || !f->expected || !f->found || !f->message) {
         finding_free(f);
-        out_of_memory(v);
+        verify_nomem(v);
         return NULL;
     }
     *v->queue_end = f;
@@ -116,7 +119,7 @@ void verify_settle(struct verifier *v, struct verify_finding *finding, int32_t k
         free(finding->message);
         finding->message = message;
     } else {
-        out_of_memory(v);
+        verify_nomem(v);
     }
 }
 
@@ -125,7 +128,9 @@ static void give(struct verifier *v, const struct verify_finding *f)
     struct aw_finding out = {
         .struct_size = sizeof out,
         .kind = f->kind,
-        .scope = f->name ? f->name : f->scope ? f->scope->name : "",
+        .scope = f->name    ? f->name
+                 : f->scope ? f->scope->name
+                            : "",
         .location = f->location,
         .event_id = f->id,
         .expected = f->expected,
@@ -164,13 +169,15 @@ void verify_findings_clear(struct verifier *v)
     v->queue_end = &v->queue;
 }
 
-/* ---- heads known from elsewhere -------------------------------------------------------------------------------------- */
+/* ---- heads known from elsewhere
+ * -------------------------------------------------------------------------------------- */
 
 /* "SCOPE=HASH" up to a comma or the end: a scope may hold both characters, so the hash decides where it ends. */
 static const char *expected_one(struct verifier *v, const char *p)
 {
     for (const char *q = p; *q; q++) {
-        if (*q != '=' || strnlen(q + 1, VERIFY_HEX) < VERIFY_HEX || (q[1 + VERIFY_HEX] != '\0' && q[1 + VERIFY_HEX] != ','))
+        if (*q != '=' || strnlen(q + 1, VERIFY_HEX) < VERIFY_HEX ||
+            (q[1 + VERIFY_HEX] != '\0' && q[1 + VERIFY_HEX] != ','))
             continue;
         struct verify_expected *e = &v->expected[v->expected_count];
         if (!hash_unhex(q + 1, VERIFY_HEX, e->hash))
@@ -202,23 +209,16 @@ int verify_parse_expected(struct verifier *v)
     for (const char *p = v->expect_text; *p;) {
         const char *end = expected_one(v, p);
         if (!end)
-            return diag_problem(AW_ERR_USAGE, "expect_head",
-                                "\"%.200s\" is not SCOPE=HASH[,SCOPE=HASH...] with a scope \"tenant:...\" or \"service:...\" and a "
-                                "hash of 64 hex digits",
-                                p);
+            return diag_problem(
+                AW_ERR_USAGE, "expect_head",
+                "\"%.200s\" is not SCOPE=HASH[,SCOPE=HASH...] with a scope \"tenant:...\" or \"service:...\" and a "
+                "hash of 64 hex digits",
+                p);
         p = *end == ',' ? end + 1 : end;
         if (*end == ',' && *p == '\0')
             return diag_problem(AW_ERR_USAGE, "expect_head", "nothing follows the last comma");
     }
     return AW_SUCCESS;
-}
-
-static const struct verify_scope *scope_by_key(const struct verifier *v, struct hash128 key)
-{
-    for (size_t i = 0; i < v->scopes.count; i++)
-        if (v->scopes.list[i]->key.lo == key.lo && v->scopes.list[i]->key.hi == key.hi)
-            return v->scopes.list[i];
-    return NULL;
 }
 
 static void finish_one_expected(struct verifier *v, const struct verify_expected *e)
@@ -227,23 +227,24 @@ static void finish_one_expected(struct verifier *v, const struct verify_expected
     char hex[VERIFY_HEX + 1], head[VERIFY_HEX + 1] = "";
     hash_hex(e->hash, VERIFY_HASH, hex);
     hex[VERIFY_HEX] = '\0';
-    struct verify_scope *s = e->seen_scope ? (struct verify_scope *)scope_by_key(v, e->key) : NULL;
+    struct verify_scope *s = e->scope;
     if (!s) {
         struct verify_finding *f = verify_find(v, AW_FINDING_MISSING, NULL, NULL, none, hex, "no event",
                                                "nothing of this chain is in the trail, though its head is known");
         if (f) {
             f->name = verify_printable(none, e->name);
             if (!f->name)
-                out_of_memory(v);
+                verify_nomem(v);
         }
         return;
     }
     if (!e->found) {
         hash_hex(s->head, VERIFY_HASH, head);
         head[VERIFY_HEX] = '\0';
-        verify_find(v, AW_FINDING_TRUNCATED, s, s->last_location, none, hex, head,
-                    "the chain does not contain the head that is known from elsewhere: its end was cut off, or it was sealed "
-                    "anew");
+        verify_find(
+            v, AW_FINDING_TRUNCATED, s, s->last_location, none, hex, head,
+            "the chain does not contain the head that is known from elsewhere: its end was cut off, or it was sealed "
+            "anew");
         return;
     }
     if (s->count > e->at)
@@ -251,7 +252,8 @@ static void finish_one_expected(struct verifier *v, const struct verify_expected
                      (unsigned long long)(s->count - e->at));
 }
 
-/* ---- the end of the trail --------------------------------------------------------------------------------------------- */
+/* ---- the end of the trail
+ * --------------------------------------------------------------------------------------------- */
 
 struct gap_arg {
     struct verifier *v;
@@ -279,7 +281,8 @@ static void finish_seqs(struct verifier *v)
     if (v->seqs.count == 0)
         return;
     if (v->malformed > 0)
-        snprintf(g.damaged, sizeof g.damaged, " (%llu damaged rows may be among them)", (unsigned long long)v->malformed);
+        snprintf(g.damaged, sizeof g.damaged, " (%llu damaged rows may be among them)",
+                 (unsigned long long)v->malformed);
     if ((v->options.flags & AW_VERIFY_COMPLETE) && v->seqs.low > 1)
         find_gap(&g, 1, v->seqs.low - 1);
     if (v->seqs.off) {
@@ -291,7 +294,7 @@ static void finish_seqs(struct verifier *v)
                         (unsigned long long)v->seqs.high);
         diag_problem(0, "", "the seqs are too scattered to name every gap");
     } else if (verify_seqs_gaps(&v->seqs, find_gap, &g) != 0) {
-        out_of_memory(v);
+        verify_nomem(v);
     }
 }
 
@@ -336,16 +339,18 @@ static void finish_warnings(const struct verifier *v)
                      (unsigned long long)v->with_signature);
     if (v->sealed > 0 && v->expected_count == 0)
         diag_problem(0, "",
-                     "no signature or anchor covers this history: had somebody sealed all of it anew, or cut off its end, it would "
+                     "no signature or anchor covers this history: had somebody sealed all of it anew, or cut off its "
+                     "end, it would "
                      "look like this, too; compare with heads kept elsewhere");
     else if (v->sealed > 0 && bare > 0)
         diag_problem(0, "",
                      "no signature or anchor covers the history of %llu of %zu chains: no head was expected of them",
                      (unsigned long long)bare, v->scopes.count);
     if (v->findings > 0 && (v->seen.off || v->seen.older.count > 0))
-        diag_problem(0, "",
-                     "the trail is long: where a break names an event that is further back than some million events, it is "
-                     "reported as a hole");
+        diag_problem(
+            0, "",
+            "the trail is long: where a break names an event that is further back than some million events, it is "
+            "reported as a hole");
 }
 
 void verify_finish_findings(struct verifier *v)

@@ -3,7 +3,7 @@
 
 #include "seal/verify_impl.h"
 
-/* ---- hashes ------------------------------------------------------------------------------------------------------ */
+/* ---- hashes ---- */
 
 #define SEEN_FIRST 1024u
 
@@ -14,7 +14,8 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-/* The hashes come from the trail, so whoever writes the trail chooses them: without the key one cannot aim at a slot. */
+/* The hashes come from the trail, so whoever writes the trail chooses them: without the key one cannot aim at a slot.
+ */
 uint64_t verify_fingerprint(const uint64_t key[4], const uint8_t hash[VERIFY_HASH])
 {
     uint64_t f = fold(base_le64(hash) ^ key[0], base_le64(hash + 8) ^ key[1]) ^
@@ -122,10 +123,10 @@ const struct verify_seen_entry *verify_seen_find(struct verify_seen *seen, uint6
     return NULL;
 }
 
-/* ---- seqs -------------------------------------------------------------------------------------------------------- */
+/* ---- seqs ---- */
 
-/* One bit a seq in chunks; a chunk that is full gives its bits back. So seqs in order, or nearly so, take next to nothing,
- * and a trail read scope by scope takes one bit an event. */
+/* One bit a seq in chunks; a chunk that is full gives its bits back. So seqs in order, or nearly so, take next to
+ * nothing, and a trail read scope by scope takes one bit an event. */
 #define CHUNK_BITS 32768u
 #define CHUNK_WORDS (CHUNK_BITS / 64u)
 #define CHUNKS_PARTIAL_MAX 16384u /* 64 MiB */
@@ -231,7 +232,8 @@ static int chunk_compare(const void *a, const void *b)
 }
 
 /* Goes on from *next: reports what is missing before each seq of the chunk. */
-static bool chunk_gaps(const struct verify_seq_chunk *c, uint64_t *next, bool (*fn)(void *, uint64_t, uint64_t), void *arg)
+static bool chunk_gaps(const struct verify_seq_chunk *c, uint64_t *next, bool (*fn)(void *, uint64_t, uint64_t),
+                       void *arg)
 {
     uint64_t first = c->no * CHUNK_BITS;
     if (!c->bits) {

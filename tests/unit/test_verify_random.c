@@ -1,4 +1,6 @@
-/* test_verify_random.c - the verifier against every flipped byte and against random trails. SPDX-License-Identifier: Apache-2.0
+/* test_verify_random.c - the verifier against every flipped byte and against random trails.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * HARNESS_SEED replays a run.
  */
@@ -16,14 +18,15 @@ static unsigned pick(uint64_t *state, unsigned below)
     return (unsigned)(harness_random(state) % below);
 }
 
-/* ---- every byte ---------------------------------------------------------------------------------------------------- */
+/* ---- every byte ---- */
 
 static bool is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* Where another byte leaves the event the same: white space between tokens, the case of \u's digits and of an exponent. */
+/* Where another byte leaves the event the same: white space between tokens, the case of \u's digits and of an exponent.
+ */
 static bool means_the_same(const char *text, size_t at, char now)
 {
     if (is_space(text[at]) && is_space(now))
@@ -49,8 +52,8 @@ static size_t flip(struct trail *t, size_t line, size_t at, char now, const stru
     text[at] = was;
     if (!found && !means_the_same(text, at, now)) {
         CU_FAIL("a changed byte was not found, or made a flood");
-        harness_note("line %zu, byte %zu: 0x%02x for 0x%02x: %.40s", line + 1, at, (unsigned char)now, (unsigned char)was,
-                     text + (at > 20 ? at - 20 : 0));
+        harness_note("line %zu, byte %zu: 0x%02x for 0x%02x: %.40s", line + 1, at, (unsigned char)now,
+                     (unsigned char)was, text + (at > 20 ? at - 20 : 0));
         trail_print(r);
     }
     return 1;
@@ -112,7 +115,7 @@ static void test_shifts(void)
     trail_free(&t);
 }
 
-/* ---- random trails ------------------------------------------------------------------------------------------------- */
+/* ---- random trails ---- */
 
 static void random_honest(struct trail *t, uint64_t *seed, unsigned most)
 {
@@ -140,27 +143,61 @@ static bool has_other_of_scope(const struct trail *t, size_t at, size_t from, si
     return false;
 }
 
+static bool tamper_byte(struct trail *t, uint64_t *seed, size_t at, char what[64])
+{
+    struct trail_line *l = &t->lines[at];
+    size_t byte = pick(seed, (unsigned)l->len);
+    char now = (char)pick(seed, 256), *seq = strstr(l->text, "\"seq\":");
+    snprintf(what, 64, "byte %zu of line %zu", byte, at + 1);
+    if (now == l->text[byte] || means_the_same(l->text, byte, now))
+        return false;
+    /* The lowest and the highest seq have no neighbours on one side that would vouch for them; test_flips has the
+     * others. */
+    if (seq && l->text + byte >= seq && l->text + byte <= strchr(seq, '}'))
+        return false;
+    l->text[byte] = now;
+    return true;
+}
+
+/* A forgery that follows a known event, nothing or an unknown event, at a random place behind it. */
+static bool tamper_forge(struct trail *t, uint64_t *seed, size_t at, size_t to, char what[64])
+{
+    const struct trail_line *l = &t->lines[at];
+    unsigned kind = pick(seed, 3);
+    char prev[65] = "";
+    snprintf(what, 64, "forgery %u after line %zu at %zu", kind, at + 1, to + 1);
+    if (to <= at || !has_other_of_scope(t, at, to, t->count))
+        return false;
+    if (kind != 1)
+        snprintf(prev, sizeof prev, "%s",
+                 kind == 0 ? l->hash : "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    trail_forge(t, l->scope, 5000, prev, t->style == TRAIL_CANONICAL ? t->next_seq : 0);
+    trail_move(t, t->count - 1, to);
+    return true;
+}
+
+static bool tamper_tenant(struct trail *t, size_t at, char what[64])
+{
+    char *text = t->lines[at].text, *id = strstr(text, "\"t0\"");
+    snprintf(what, 64, "line %zu to another tenant", at + 1);
+    if (!id)
+        id = strstr(text, "\"t2\"");
+    if (!id)
+        return false;
+    id[2] = id[2] == '0' ? '2' : '0';
+    return true;
+}
+
 /* One random tampering that must be found; false: this one was not possible here. */
 static bool tamper(struct trail *t, uint64_t *seed, char what[64])
 {
     size_t at = pick(seed, (unsigned)t->count), other = pick(seed, (unsigned)t->count);
-    struct trail_line *l = &t->lines[at];
+    struct trail_line *l = &t->lines[at], swap;
     if (l->len == 0)
         return false;
     switch (pick(seed, 8)) {
-    case 0: {
-        size_t byte = pick(seed, (unsigned)l->len);
-        char now = (char)pick(seed, 256);
-        snprintf(what, 64, "byte %zu of line %zu", byte, at + 1);
-        if (now == l->text[byte] || means_the_same(l->text, byte, now))
-            return false;
-        /* An event that stands alone has no neighbours that would vouch for its seq. */
-        char *seq = strstr(l->text, "\"seq\":");
-        if (t->count == 1 || (seq && l->text + byte >= seq && l->text + byte <= strchr(seq, '}')))
-            return false;
-        l->text[byte] = now;
-        return true;
-    }
+    case 0:
+        return tamper_byte(t, seed, at, what);
     case 1:
         snprintf(what, 64, "line %zu deleted", at + 1);
         if (!has_other_of_scope(t, at, 0, at) || !has_other_of_scope(t, at, at + 1, t->count))
@@ -171,7 +208,7 @@ static bool tamper(struct trail *t, uint64_t *seed, char what[64])
         snprintf(what, 64, "lines %zu and %zu swapped", at + 1, other + 1);
         if (at == other || l->scope != t->lines[other].scope)
             return false;
-        struct trail_line swap = *l;
+        swap = *l;
         *l = t->lines[other];
         t->lines[other] = swap;
         return true;
@@ -180,28 +217,10 @@ static bool tamper(struct trail *t, uint64_t *seed, char what[64])
         trail_duplicate(t, at, other);
         return true;
     case 4:
-    case 5: {
-        /* A forgery that follows a known event, an unknown one or nothing, at a random place behind it. */
-        unsigned kind = pick(seed, 3);
-        snprintf(what, 64, "forgery %u after line %zu at %zu", kind, at + 1, other + 1);
-        if (other <= at || !has_other_of_scope(t, at, other, t->count))
-            return false;
-        unsigned scope = l->scope;
-        char prev[65];
-        snprintf(prev, sizeof prev, "%s", kind == 0 ? l->hash : kind == 1 ? "" : "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
-        trail_forge(t, scope, 5000, prev, t->style == TRAIL_CANONICAL ? t->next_seq : 0);
-        trail_move(t, t->count - 1, other);
-        return true;
-    }
+    case 5:
+        return tamper_forge(t, seed, at, other, what);
     case 6:
-        snprintf(what, 64, "line %zu to another tenant", at + 1);
-        if (!strstr(l->text, "tenantId") || !strstr(l->text, "\"t"))
-            return false;
-        char *id = strstr(l->text, "\"t0\"") ? strstr(l->text, "\"t0\"") : strstr(l->text, "\"t2\"") ? strstr(l->text, "\"t2\"") : NULL;
-        if (!id)
-            return false;
-        id[2] = id[2] == '0' ? '2' : '0';
-        return true;
+        return tamper_tenant(t, at, what);
     default:
         snprintf(what, 64, "line %zu cut short", at + 1);
         l->len = pick(seed, (unsigned)l->len);
@@ -246,7 +265,7 @@ static void test_property(void)
     CU_ASSERT(tampered > rounds);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------- */
+/* ---- threads ---- */
 
 /* The same findings in the same order, however many threads check. */
 static void test_threads(void)
@@ -285,7 +304,8 @@ static void test_threads(void)
     trail_free(&t);
 }
 
-/* ---- a second opinion ------------------------------------------------------------------------------------------------ */
+/* ---- a second opinion
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Runs the oracle; its output as lines of a trail. False: it could not run. */
 static bool oracle(const char *arguments, struct trail *ret)
@@ -367,5 +387,6 @@ static void test_oracle_checks(void)
 }
 
 HARNESS_MAIN("verify_random", {"every changed byte is found", test_flips}, {"bytes taken out and put in", test_shifts},
-             {"random trails and random tampering", test_property}, {"threads agree", test_threads}, {"trails that another program made", test_oracle_makes},
+             {"random trails and random tampering", test_property}, {"threads agree", test_threads},
+             {"trails that another program made", test_oracle_makes},
              {"another program agrees on what is honest", test_oracle_checks})

@@ -17,7 +17,7 @@ static void hash_of(uint64_t n, uint8_t out[VERIFY_HASH])
     }
 }
 
-/* ---- hashes -------------------------------------------------------------------------------------------------------- */
+/* ---- hashes ---- */
 
 static void test_seen(void)
 {
@@ -84,7 +84,7 @@ static void test_fingerprint(void)
     CU_ASSERT_NOT_EQUAL(verify_fingerprint(zero, a), 0);
 }
 
-/* ---- seqs ---------------------------------------------------------------------------------------------------------- */
+/* ---- seqs ---- */
 
 struct gaps {
     size_t count;
@@ -108,13 +108,15 @@ static void test_seqs(void)
     struct gaps g = {0};
     CU_ASSERT_EQUAL(verify_seqs_gaps(&s, note_gap, &g), 0);
     CU_ASSERT_EQUAL(g.count, 0);
-    static const uint64_t some[] = {17, 18, 20, 5, 6, 7, 40000, 65535, 65536, 65537, 8, 1000000000000u, 9007199254740991u};
+    static const uint64_t some[] = {
+        17, 18, 20, 5, 6, 7, 40000, 65535, 65536, 65537, 8, 1000000000000u, 9007199254740991u};
     for (size_t i = 0; i < AW_ARRAY_LEN(some); i++)
         CU_ASSERT(verify_seqs_add(&s, some[i]));
     for (size_t i = 0; i < AW_ARRAY_LEN(some); i++)
         CU_ASSERT_FALSE(verify_seqs_add(&s, some[i]));
     CU_ASSERT_EQUAL(verify_seqs_gaps(&s, note_gap, &g), 0);
-    CU_ASSERT_STRING_EQUAL(g.text, "9-16 19-19 21-39999 40001-65534 65538-999999999999 1000000000001-9007199254740990 ");
+    CU_ASSERT_STRING_EQUAL(g.text,
+                           "9-16 19-19 21-39999 40001-65534 65538-999999999999 1000000000001-9007199254740990 ");
     CU_ASSERT_EQUAL(s.low, 5);
     CU_ASSERT_EQUAL(s.high, 9007199254740991u);
     verify_seqs_clear(&s);
@@ -170,7 +172,8 @@ static void test_seqs_random(void)
     verify_seqs_clear(&s);
 }
 
-/* Seqs strewn over the whole range cannot make the set grow without bound: it gives up naming gaps and goes on counting. */
+/* Seqs strewn over the whole range cannot make the set grow without bound: it gives up naming gaps and goes on
+ * counting. */
 static void test_seqs_bounded(void)
 {
     struct verify_seqs s = {0};

@@ -1,7 +1,21 @@
 # unit tests: the verifier
-check_PROGRAMS += test_verify_sets.t
+verify_trail = tests/unit/verify_trail.c tests/unit/verify_trail.h
+check_PROGRAMS += test_verify_sets.t test_verify.t test_verify_rows.t test_verify_random.t
 test_verify_sets_t_SOURCES = tests/unit/test_verify_sets.c
 test_verify_sets_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_verify_sets_t_CFLAGS = $(UNIT_CFLAGS)
 test_verify_sets_t_LDADD = $(UNIT_LIBS)
-TESTS += test_verify_sets.t
+test_verify_t_SOURCES = tests/unit/test_verify.c $(verify_trail)
+test_verify_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_verify_t_CFLAGS = $(UNIT_CFLAGS)
+test_verify_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)
+test_verify_rows_t_SOURCES = tests/unit/test_verify_rows.c $(verify_trail)
+test_verify_rows_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_verify_rows_t_CFLAGS = $(UNIT_CFLAGS)
+test_verify_rows_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)
+test_verify_random_t_SOURCES = tests/unit/test_verify_random.c $(verify_trail)
+test_verify_random_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_verify_random_t_CFLAGS = $(UNIT_CFLAGS)
+test_verify_random_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)
+EXTRA_DIST += tests/unit/verify_oracle.js
+TESTS += test_verify_sets.t test_verify.t test_verify_rows.t test_verify_random.t

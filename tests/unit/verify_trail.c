@@ -26,7 +26,7 @@ static void sha256_hex(const char *text, size_t len, char out[65])
     unsigned char d[32];
     SHA256((const unsigned char *)text, len, d);
     for (int i = 0; i < 32; i++)
-        sprintf(out + 2 * i, "%02x", d[i]);
+        snprintf(out + 2 * i, 3, "%02x", d[i]);
 }
 
 const char *trail_scope(unsigned scope)
@@ -73,8 +73,8 @@ static void context_of(unsigned scope, unsigned number, const char *colon, const
     char tenant[64] = "";
     if (scope % 2 == 0)
         snprintf(tenant, sizeof tenant, "%s\"tenantId\"%s\"t%u\"", comma, colon, scope);
-    snprintf(out, size, "{\"occurredAt\"%s\"2026-01-02T03:%02u:%02u.000Z\"%s\"sourceService\"%s\"s%u\"%s}", colon, number / 60 % 60,
-             number % 60, comma, colon, scope, tenant);
+    snprintf(out, size, "{\"occurredAt\"%s\"2026-01-02T03:%02u:%02u.000Z\"%s\"sourceService\"%s\"s%u\"%s}", colon,
+             number / 60 % 60, number % 60, comma, colon, scope, tenant);
 }
 
 /* The canonical event without integrity, in two parts: the member belongs between them. */
@@ -83,30 +83,38 @@ static void canonical(unsigned scope, unsigned number, char *head, char *tail, s
     char context[200];
     context_of(scope, number, ":", ",", context, sizeof context);
     snprintf(head, size,
-             "{\"action\":\"doc.read\",\"actor\":{\"id\":\"u%u\",\"type\":\"user\"},\"context\":%s,\"eventId\":\"ev-%u-%u\",", number % 7,
-             context, scope, number);
+             "{\"action\":\"doc.read\",\"actor\":{\"id\":\"u%u\",\"type\":\"user\"},\"context\":%s,\"eventId\":\"ev-%u-"
+             "%u\",",
+             number % 7, context, scope, number);
     snprintf(tail, size,
-             "\"metadata\":{\"n\":%u,\"ratio\":0.5,\"text\":\"caf\303\251 \\\"q\\\" \\n\"},\"outcome\":\"SUCCESS\",\"schemaVersion\":1}", number);
+             "\"metadata\":{\"n\":%u,\"ratio\":0.5,\"text\":\"caf\303\251 \\\"q\\\" "
+             "\\n\"},\"outcome\":\"SUCCESS\",\"schemaVersion\":1}",
+             number);
 }
 
 /* The same event as other writers put it. */
-static void written(const struct trail *t, unsigned scope, unsigned number, const char *integrity, char *out, size_t size)
+static void written(const struct trail *t, unsigned scope, unsigned number, const char *integrity, char *out,
+                    size_t size)
 {
     bool spaced = t->style == TRAIL_SPACED;
     const char *colon = spaced ? ": " : ":", *comma = spaced ? " ,\t" : ",";
     char context[200];
     context_of(scope, number, colon, comma, context, sizeof context);
     snprintf(out, size,
-             "{\"schemaVersion\"%s1%s\"eventId\"%s\"ev-%u-%u\"%s\"action\"%s\"doc.read\"%s\"outcome\"%s\"SUCCESS\"%s\"actor\"%s{\"type\"%s\"user\"%s"
-             "\"id\"%s\"u%u\"}%s\"context\"%s%s%s\"metadata\"%s{\"text\"%s\"%s\"%s\"n\"%s%u%s\"ratio\"%s%s}%s\"integrity\"%s%s}",
-             colon, comma, colon, scope, number, comma, colon, comma, colon, comma, colon, colon, comma, colon, number % 7,
-             comma, colon, context, comma, colon, colon, spaced ? "caf\\u00e9 \\\"q\\\" \\u000a" : "caf\303\251 \\\"q\\\" \\n", comma,
-             colon, number, comma, colon, spaced ? "5e-1" : "0.5", comma, colon, integrity);
+             "{\"schemaVersion\"%s1%s\"eventId\"%s\"ev-%u-%u\"%s\"action\"%s\"doc.read\"%s\"outcome\"%s\"SUCCESS\"%"
+             "s\"actor\"%s{\"type\"%s\"user\"%s"
+             "\"id\"%s\"u%u\"}%s\"context\"%s%s%s\"metadata\"%s{\"text\"%s\"%s\"%s\"n\"%s%u%s\"ratio\"%s%s}%"
+             "s\"integrity\"%s%s}",
+             colon, comma, colon, scope, number, comma, colon, comma, colon, comma, colon, colon, comma, colon,
+             number % 7, comma, colon, context, comma, colon, colon,
+             spaced ? "caf\\u00e9 \\\"q\\\" \\u000a" : "caf\303\251 \\\"q\\\" \\n", comma, colon, number, comma, colon,
+             spaced ? "5e-1" : "0.5", comma, colon, integrity);
 }
 
 void trail_forge(struct trail *t, unsigned scope, unsigned number, const char *prev, uint64_t seq)
 {
-    char head[1024], tail[1024], payload[2400], integrity[400], line[4096], prev_member[100] = "", seq_member[40] = "", hash[65];
+    char head[1024], tail[1024], payload[2400], integrity[400], line[4096], prev_member[100] = "", seq_member[40] = "",
+                                                                            hash[65];
     const char *sep = t->style == TRAIL_SPACED ? ", " : ",";
     canonical(scope, number, head, tail, sizeof head);
     int n = snprintf(payload, sizeof payload, "{\"event\":%s%s", head, tail);
@@ -116,7 +124,8 @@ void trail_forge(struct trail *t, unsigned scope, unsigned number, const char *p
         snprintf(prev_member, sizeof prev_member, "%s\"prevHash\":\"%s\"", sep, prev);
     if (seq)
         snprintf(seq_member, sizeof seq_member, "%s\"seq\":%llu", sep, (unsigned long long)seq);
-    snprintf(integrity, sizeof integrity, "{\"alg\":\"SHA-256\"%s\"hash\":\"%s\"%s%s}", sep, hash, prev_member, seq_member);
+    snprintf(integrity, sizeof integrity, "{\"alg\":\"SHA-256\"%s\"hash\":\"%s\"%s%s}", sep, hash, prev_member,
+             seq_member);
     if (t->style == TRAIL_CANONICAL)
         snprintf(line, sizeof line, "%s\"integrity\":%s,%s", head, integrity, tail);
     else
@@ -186,11 +195,11 @@ void trail_edit(struct trail *t, size_t at, const char *from, const char *to)
     CU_ASSERT_PTR_NOT_NULL(p);
     if (!p)
         return;
-    size_t len = t->lines[at].len - strlen(from) + strlen(to);
+    size_t before = (size_t)(p - text), len = t->lines[at].len - strlen(from) + strlen(to);
     char *made = must(malloc(len + 1));
-    memcpy(made, text, (size_t)(p - text));
-    strcpy(made + (p - text), to);
-    strcat(made, p + strlen(from));
+    memcpy(made, text, before);
+    memcpy(made + before, to, strlen(to));
+    memcpy(made + before + strlen(to), p + strlen(from), len - before - strlen(to));
     trail_replace(t, at, made, len);
     free(made);
 }
@@ -202,16 +211,19 @@ void trail_reseal(struct trail *t)
     memset(head, 0, sizeof head);
     for (size_t i = 0; i < t->count; i++) {
         struct trail_line *l = &t->lines[i];
-        char *at = strstr(l->text, "\"integrity\":{"), *end = at ? strchr(at, '}') : NULL, *seq = end ? strstr(at, "\"seq\":") : NULL;
+        char *at = strstr(l->text, "\"integrity\":{"), *end = at ? strchr(at, '}') : NULL,
+             *seq = end ? strstr(at, "\"seq\":") : NULL;
         if (!end || !seq)
             continue;
-        char *payload = must(malloc(l->len + 200)), *line = must(malloc(l->len + 200)), *prev = head[l->scope];
-        int n = sprintf(payload, "{\"event\":%.*s%s", (int)(at - l->text), l->text, end + 2);
-        n += sprintf(payload + n, *prev ? ",\"prevHash\":\"%s\"}" : "}", prev);
+        size_t size = l->len + 200;
+        char *payload = must(malloc(size)), *line = must(malloc(size)), *prev = head[l->scope], member[100] = "";
+        if (*prev)
+            snprintf(member, sizeof member, "\"prevHash\":\"%s\"", prev);
+        int n = snprintf(payload, size, "{\"event\":%.*s%s%s%s}", (int)(at - l->text), l->text, end + 2,
+                         *prev ? "," : "", member);
         sha256_hex(payload, (size_t)n, l->hash);
-        n = sprintf(line, "%.*s\"integrity\":{\"alg\":\"SHA-256\",\"hash\":\"%s\",", (int)(at - l->text), l->text, l->hash);
-        n += *prev ? sprintf(line + n, "\"prevHash\":\"%s\",", prev) : 0;
-        n += sprintf(line + n, "%.*s%s", (int)(end - seq), seq, end);
+        n = snprintf(line, size, "%.*s\"integrity\":{\"alg\":\"SHA-256\",\"hash\":\"%s\",%s%s%.*s%s",
+                     (int)(at - l->text), l->text, l->hash, member, *prev ? "," : "", (int)(end - seq), seq, end);
         trail_replace(t, i, line, (size_t)n);
         memcpy(head[l->scope], l->hash, 65);
         free(payload);
@@ -301,8 +313,8 @@ const struct trail_result *trail_verify(const struct trail *t, const struct trai
     for (size_t i = 0; i < t->count && result.rc == AW_SUCCESS; i++) {
         char location[64];
         int n = snprintf(location, sizeof location, "trail.jsonl:%zu", i + 1);
-        result.rc = verifier_feed(v, (struct aw_str){t->lines[i].text, t->lines[i].len}, (struct aw_str){location, (size_t)n},
-                                  t->lines[i].store_seq);
+        result.rc = verifier_feed(v, (struct aw_str){t->lines[i].text, t->lines[i].len},
+                                  (struct aw_str){location, (size_t)n}, t->lines[i].store_seq);
     }
     if (result.rc == AW_SUCCESS)
         result.rc = verifier_finish(v, &result.report);
@@ -335,8 +347,43 @@ void trail_print(const struct trail_result *r)
                  (unsigned long long)r->report.findings);
     for (size_t i = 0; i < r->finding_count && i < 12; i++) {
         const struct trail_finding *f = &r->findings[i];
-        harness_note("  %d %s %s %s [%.12s|%.12s] %s", f->kind, f->location, f->scope, f->id, f->expected, f->found, f->message);
+        harness_note("  %d %s %s %s [%.12s|%.12s] %s", f->kind, f->location, f->scope, f->id, f->expected, f->found,
+                     f->message);
     }
     if (*r->warnings)
         harness_note("  warnings: %s", r->warnings);
+}
+
+void trail_make(struct trail *t, enum trail_style style, unsigned count, unsigned scopes)
+{
+    trail_init(t, style);
+    for (unsigned i = 0; i < count; i++)
+        trail_add(t, i % scopes, i);
+}
+
+void expect_good(const struct trail_result *r)
+{
+    CU_ASSERT_EQUAL(r->rc, AW_SUCCESS);
+    CU_ASSERT_EQUAL(r->report.findings, 0);
+    CU_ASSERT_EQUAL(r->report.verdict, 0);
+    if (r->rc != AW_SUCCESS || r->report.findings != 0)
+        trail_print(r);
+}
+
+void expect_findings(const struct trail_result *r, const struct want *want, const char *what)
+{
+    size_t n = 0;
+    bool good = r->rc == AW_SUCCESS;
+    for (; want[n].kind != 0; n++) {
+        const struct trail_finding *f = n < r->finding_count ? &r->findings[n] : NULL;
+        good = good && f && f->kind == want[n].kind &&
+               (!want[n].location || strcmp(want[n].location, f->location) == 0) &&
+               (!want[n].message || strstr(f->message, want[n].message));
+    }
+    good = good && n == r->finding_count;
+    CU_ASSERT(good);
+    if (!good) {
+        harness_note("not what was expected of: %s", what);
+        trail_print(r);
+    }
 }

@@ -1,7 +1,9 @@
-/* verify_trail.h - trails for the verifier's tests, built by other means than the core's. SPDX-License-Identifier: Apache-2.0
+/* verify_trail.h - trails for the verifier's tests, built by other means than the core's.
  *
- * Events are printed by hand, in canonical form or as JSON.stringify of the predecessor ordered and spaced them; hashes come
- * straight from OpenSSL. Nothing of core/event or core/seal is used, so that a mistake there cannot hide itself.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Events are printed by hand, in canonical form or as JSON.stringify of the predecessor ordered and spaced them; hashes
+ * come straight from OpenSSL. Nothing of core/event or core/seal is used, so that a mistake there cannot hide itself.
  */
 #ifndef AW_TEST_VERIFY_TRAIL_H
 #define AW_TEST_VERIFY_TRAIL_H
@@ -13,9 +15,9 @@
 #include "audit/audit.h"
 
 enum trail_style {
-    TRAIL_CANONICAL,  /* ours: RFC 8785, integrity.seq */
-    TRAIL_STRINGIFY,  /* the predecessor's: members in the order they were made, no seq */
-    TRAIL_SPACED,     /* the same with spaces and \u escapes */
+    TRAIL_CANONICAL, /* ours: RFC 8785, integrity.seq */
+    TRAIL_STRINGIFY, /* the predecessor's: members in the order they were made, no seq */
+    TRAIL_SPACED,    /* the same with spaces and \u escapes */
     TRAIL_STYLES
 };
 
@@ -37,9 +39,11 @@ struct trail {
 
 void trail_init(struct trail *trail, enum trail_style style);
 void trail_free(struct trail *trail);
-/* Appends one honest event of scope 0..TRAIL_SCOPES-1 (even: tenants, odd: services) with this number in id and metadata. */
+/* Appends one honest event of scope 0..TRAIL_SCOPES-1 (even: tenants, odd: services) with this number in id and
+ * metadata. */
 void trail_add(struct trail *trail, unsigned scope, unsigned number);
-/* Makes a line as trail_add does, but with any tenant or service, prevHash ("" = none) and seq (0 = none), at the end. */
+/* Makes a line as trail_add does, but with any tenant or service, prevHash ("" = none) and seq (0 = none), at the end.
+ */
 void trail_forge(struct trail *trail, unsigned scope, unsigned number, const char *prev, uint64_t seq);
 void trail_copy(struct trail *to, const struct trail *from);
 void trail_delete(struct trail *trail, size_t at);
@@ -66,7 +70,8 @@ struct trail_result {
     struct trail_finding findings[TRAIL_FINDINGS];
     size_t scope_count;
     struct {
-        char scope[64], first_location[64], last_location[64], first_hash[68], last_hash[68], first_time[40], last_time[40];
+        char scope[64], first_location[64], last_location[64], first_hash[68], last_hash[68], first_time[40],
+            last_time[40];
         uint64_t count, findings, first_seq, last_seq;
         int verdict, origin;
     } scopes[64];
@@ -82,5 +87,16 @@ const struct trail_result *trail_verify(const struct trail *trail, const struct 
 /* How many findings of this kind; *ret_first (may be NULL) the first. */
 size_t trail_count(const struct trail_result *result, int kind, const struct trail_finding **ret_first);
 void trail_print(const struct trail_result *result);
+
+/* ---- common to the tests ---- */
+/* count events, round robin over so many scopes. */
+void trail_make(struct trail *trail, enum trail_style style, unsigned count, unsigned scopes);
+void expect_good(const struct trail_result *result);
+/* Exactly these findings: kind, location (NULL: any), part of the message (NULL: any); ended by kind 0. */
+struct want {
+    int kind;
+    const char *location, *message;
+};
+void expect_findings(const struct trail_result *result, const struct want *want, const char *what);
 
 #endif
