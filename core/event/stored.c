@@ -13,16 +13,17 @@
 #define STORED_DEPTH 1024u /* deeper than anything that can have been written */
 
 enum {
-    IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_COUNT
+    IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_KEY_ID, IN_SIG, IN_COUNT
 };
 
 /* The shape of a stored event: that of an event and, besides, integrity. Only what is asked for has a slot. */
 static const struct json_shape_member integrity_members[] = {
-    {"alg", 3, IN_ALG, NULL}, {"seq", 3, IN_SEQ, NULL}, {"hash", 4, IN_HASH, NULL}, {"prevHash", 8, IN_PREV_HASH, NULL},
+    {"alg", 3, IN_ALG, NULL},     {"seq", 3, IN_SEQ, NULL},     {"sig", 3, IN_SIG, NULL},
+    {"hash", 4, IN_HASH, NULL},   {"keyId", 5, IN_KEY_ID, NULL}, {"prevHash", 8, IN_PREV_HASH, NULL},
     {"", 0, SLOT_NONE, NULL},
 };
 static const struct json_shape shape_integrity = {
-    {4, 4, 4, 0, 2, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4}, integrity_members};
+    {6, 6, 6, 0, 3, 4, 6, 6, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6}, integrity_members};
 
 static const struct json_shape_member stored_members[] = {
     {"actor", 5, SLOT_ACTOR, &shape_actor},       {"action", 6, SLOT_ACTION, NULL},
@@ -73,6 +74,15 @@ static uint64_t get_seq(const struct json_doc *doc, const uint32_t *slots)
     return seq;
 }
 
+/* A member of integrity that is not known, or not what it must be: the hash covers neither. */
+static bool odd_integrity(const struct json_doc *doc, const uint32_t *slots, const struct stored_event *ev)
+{
+    const struct json_node *nodes = doc->nodes, *integrity = &nodes[slots[IN_INTEGRITY]];
+    return integrity->type != JSON_OBJECT || integrity->first != 0 || (slots[IN_ALG] && ev->integrity_alg.len == 0) ||
+           (slots[IN_HASH] && ev->integrity_hash.len == 0) || (slots[IN_PREV_HASH] && ev->integrity_prev.len == 0) ||
+           (slots[IN_SEQ] && ev->integrity_seq == 0);
+}
+
 static bool get_fields(struct json_doc *doc, const uint32_t *slots, const char *json, struct stored_event *ret)
 {
     bool ok = get_text(doc, slots, SLOT_EVENT_ID, json, &ret->event_id);
@@ -88,6 +98,8 @@ static bool get_fields(struct json_doc *doc, const uint32_t *slots, const char *
     ok &= get_text(doc, slots, IN_PREV_HASH, json, &ret->integrity_prev);
     ret->integrity_seq = get_seq(doc, slots);
     ret->has_integrity = slots[IN_INTEGRITY] != 0;
+    ret->has_signature = slots[IN_KEY_ID] != 0 || slots[IN_SIG] != 0;
+    ret->has_unknown_integrity = ret->has_integrity && odd_integrity(doc, slots, ret);
     return ok;
 }
 

@@ -25,3 +25,4 @@ include tests/fuzz/config.mk
 print-fuzz-names:
 	@echo $(FUZZ_NAMES)
 .PHONY: print-fuzz-names
+include tests/fuzz/verify.mk
