@@ -1,0 +1,43 @@
+#!/bin/sh
+# bench_smoke.sh - runs the benchmark with tiny sizes and asserts that every figure's line is there and can be parsed. The
+# figures themselves mean nothing here. SPDX-License-Identifier: Apache-2.0
+set -u
+b=$top_builddir
+work=$(mktemp -d "${TMPDIR:-/tmp}/auditwell-smoke.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT INT TERM
+n=0 failed=0
+result() { # status, text
+    n=$((n + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $n - $2"
+    else
+        echo "not ok $n - $2"
+        failed=1
+    fi
+}
+TMPDIR=$work "$b/auditwell-bench" -s -a "$b/auditwell" -m "$b/bench-memory" >"$work/out" 2>"$work/err" </dev/null
+status=$?
+[ $status -eq 0 ]
+result $? "the benchmark ends with status 0"
+sed 's/^/# /' "$work/err"
+[ $status -eq 0 ] || sed 's/^/# /' "$work/out"
+[ ! -s "$work/err" ]
+result $? "it says nothing on stderr"
+number='[0-9][0-9]*\(\.[0-9][0-9]*\)*'
+for name in limit_chain_hash limit_buffered_write json_journal builder_journal producers_4 latency_p50 latency_p99 \
+    latency_p99_9 durable_64 durable_64_preallocated durable_1024 durable_1024_preallocated cli_file sqlite_sink \
+    verify_1_core verify_all_cores rss allocations_json allocations_builder; do
+    c=$(grep -c "^bench $name value=$number unit=[A-Za-z/_]* limit=$number ratio=$number target=\(-\|$number\)\$" "$work/out")
+    [ "$c" = 1 ]
+    result $? "figure $name has its one line"
+done
+grep -q '^# machine: ' "$work/out" && grep -q '^# versions: .*OpenSSL .*SQLite ' "$work/out"
+result $? "machine and versions are named"
+grep '^bench allocations_' "$work/out" | grep -vq 'value=0 '
+[ $? -eq 1 ]
+result $? "no call allocates after warm-up"
+set -- "$work"/auditwell-bench.*
+[ ! -e "$1" ]
+result $? "the scratch directory is removed"
+echo "1..$n"
+exit $failed
