@@ -29,10 +29,10 @@ bench: all auditwell-bench bench-memory
 	$(BENCH_RUN) $(BENCH_FLAGS)
 bench-quick: all auditwell-bench bench-memory
 	$(BENCH_RUN) -q $(BENCH_FLAGS)
-.PHONY: bench bench-quick
 
 if !SANITIZED
 TESTS += tests/bench/bench_smoke.sh
 endif
 endif
 EXTRA_DIST += tests/bench/bench_smoke.sh
+.PHONY: bench bench-quick

@@ -13,6 +13,6 @@ fault_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 
 fault-long: all fault.t
 	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./fault.t
+endif
+endif
 .PHONY: fault-long
-endif
-endif

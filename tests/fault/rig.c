@@ -38,7 +38,7 @@ static void die(const char *what)
 void rig_init(struct rig *r, const char *parent, const char *name, const struct rig_options *o)
 {
     static const struct rig_options none = {NULL, NULL, NULL, NULL};
-    static const char pace[] = "flush_interval = \"2ms\"; retry = { base = \"1ms\"; cap = \"4ms\"; }; "
+    static const char pace[] = "batch = { flush_interval = \"2ms\"; }; retry = { base = \"1ms\"; cap = \"4ms\"; }; "
                                "breaker = { threshold = 50; cooldown = \"5ms\"; };";
     char sinks[2048];
     memset(r, 0, sizeof *r);
@@ -59,7 +59,7 @@ void rig_init(struct rig *r, const char *parent, const char *name, const struct 
                        r->file, pace, r->sqlite, pace);
     int n = snprintf(r->config, sizeof r->config,
                      "service = \"rig\";\n"
-                     "journal = { path = \"%s\"; durability = \"%s\"; segment_size = \"256KiB\"; ring_size = \"64KiB\"; %s };\n"
+                     "journal = { path = \"%s\"; durability = \"%s\"; segment_size = \"256KiB\"; ring_size = \"128KiB\"; %s };\n"
                      "%s\nsinks = (\n%s\n);\n",
                      r->journal, o->durability ? o->durability : "process", o->journal ? o->journal : "", o->top ? o->top : "",
                      sinks);
