@@ -2,14 +2,21 @@
 # N-th failure loops. make check takes a sample; make fault-long takes every failure (long).
 if HAVE_CUNIT
 if SINK_SQLITE
-check_PROGRAMS += fault.t
-TESTS += fault.t
+check_PROGRAMS += fault.t oracle.t
+TESTS += fault.t oracle.t
 fault_t_SOURCES = tests/fault/fault.c tests/fault/inject.c tests/fault/inject.h tests/fault/oracle.c tests/fault/oracle.h \
 	tests/fault/rig.c tests/fault/rig.h
 fault_t_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit -I$(top_srcdir)/tests/fault
 fault_t_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 fault_t_LDADD = libharness.la libauditwell.la $(SQLITE_LIBS)
 fault_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+
+oracle_t_SOURCES = tests/fault/oracle_test.c tests/fault/inject.c tests/fault/inject.h tests/fault/oracle.c \
+	tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+oracle_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+oracle_t_CFLAGS = $(fault_t_CFLAGS)
+oracle_t_LDADD = $(fault_t_LDADD)
+oracle_t_LDFLAGS = $(fault_t_LDFLAGS)
 
 fault-long: all fault.t
 	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./fault.t
