@@ -158,8 +158,9 @@ static bool hang(void *arg, char *why, size_t size)
     (void)arg;
     (void)why;
     (void)size;
-    for (;;)
-        (void)pause();
+    while (pause())
+        ;
+    return true;
 }
 
 static bool crash(void *arg, char *why, size_t size)
