@@ -40,6 +40,7 @@ void rig_init(struct rig *r, const char *parent, const char *name, const struct 
     static const struct rig_options none = {NULL, NULL, NULL, NULL};
     static const char pace[] = "batch = { flush_interval = \"2ms\"; }; retry = { base = \"1ms\"; cap = \"4ms\"; }; "
                                "breaker = { threshold = 50; cooldown = \"5ms\"; };";
+    static const char sizes[] = "segment_size = \"256KiB\"; ring_size = \"128KiB\";";
     char sinks[2048];
     memset(r, 0, sizeof *r);
     o = o ? o : &none;
@@ -59,9 +60,9 @@ void rig_init(struct rig *r, const char *parent, const char *name, const struct 
                        r->file, pace, r->sqlite, pace);
     int n = snprintf(r->config, sizeof r->config,
                      "service = \"rig\";\n"
-                     "journal = { path = \"%s\"; durability = \"%s\"; segment_size = \"256KiB\"; ring_size = \"128KiB\"; %s };\n"
+                     "journal = { path = \"%s\"; durability = \"%s\"; %s };\n"
                      "%s\nsinks = (\n%s\n);\n",
-                     r->journal, o->durability ? o->durability : "process", o->journal ? o->journal : "", o->top ? o->top : "",
+                     r->journal, o->durability ? o->durability : "process", o->journal ? o->journal : sizes, o->top ? o->top : "",
                      sinks);
     if (n < 0 || (size_t)n >= sizeof r->config)
         die("rig: configuration too long");

@@ -19,7 +19,7 @@ struct rig_options {
     const char *durability; /* "process" */
     const char *top;        /* more top-level settings */
     const char *sinks;      /* instead of file and sqlite: the list's contents */
-    const char *journal;    /* more settings of the journal group */
+    const char *journal;    /* instead of small sizes: settings of the journal group */
 };
 /* Makes dir/NAME and the configuration's text. Small journal segments and short retries, so that much happens soon. */
 void rig_init(struct rig *rig, const char *parent, const char *name, const struct rig_options *options);
