@@ -63,8 +63,8 @@ void figures_cli(struct bench *b)
 
 static double run_sqlite(struct bench *b, const char *sinks)
 {
-    struct aw_logger *logger = bench_open(b, sinks, 0);
     double t = bench_now();
+    struct aw_logger *logger = bench_open(b, sinks, 0);
     for (size_t i = 0; i < b->sqlite_events; i++) {
         size_t k = i % b->corpus.count;
         bench_check(aw_log_json(logger, b->corpus.base + b->corpus.off[k], b->corpus.len[k], NULL), "aw_log_json");
