@@ -63,7 +63,7 @@ static void make_trail(struct bench *b)
 {
     char text[800];
     (void)bench_path(b, "trail.jsonl", b->trail_path, sizeof b->trail_path);
-    (void)snprintf(text, sizeof text, "sinks = ( { plugin = \"file\"; path = \"%s\"; } );", b->trail_path);
+    (void)snprintf(text, sizeof text, BENCH_FILE_SINK, b->trail_path);
     struct aw_logger *logger = bench_open(b, text, 0);
     for (size_t i = 0; i < b->corpus.count; i++)
         bench_check(aw_log_json(logger, b->corpus.base + b->corpus.off[i], b->corpus.len[i], NULL), "aw_log_json");

@@ -13,6 +13,9 @@
 #include "audit/audit.h"
 
 #define BENCH_MAX_RUNS 25
+#define BENCH_NULL_SINK "sinks = ( { plugin = \"null\"; } );"
+/* The file sink as it is by default, but without rotation, so that one file holds all. %s: path */
+#define BENCH_FILE_SINK "sinks = ( { plugin = \"file\"; path = \"%s\"; rotate_size = \"0\"; } );"
 
 struct series {
     double v[BENCH_MAX_RUNS];

@@ -83,8 +83,8 @@ int main(int argc, char **argv)
     struct corpus_gen gen;
     struct corpus_event e;
     struct peak peak = {0, 0};
-    char line[CORPUS_LINE_MAX], text[800];
-    (void)snprintf(text, sizeof text, "sinks = ( { plugin = \"file\"; path = \"%s/out.jsonl\"; } );", argv[2]);
+    char line[CORPUS_LINE_MAX], text[800], path[600];
+    (void)snprintf(text, sizeof text, BENCH_FILE_SINK, bench_path(&b, "out.jsonl", path, sizeof path));
     struct aw_logger *logger = bench_open(&b, text, 0);
     corpus_init(&gen, CORPUS_SEED);
     for (size_t i = 0; i < count; i++) {

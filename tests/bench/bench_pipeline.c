@@ -15,7 +15,7 @@
 /* ---- one thread ---- */
 static double run_json(struct bench *b)
 {
-    struct aw_logger *logger = bench_open(b, "", AW_OPEN_NO_SINKS);
+    struct aw_logger *logger = bench_open(b, BENCH_NULL_SINK, AW_OPEN_NO_SINKS);
     double t = bench_now();
     for (size_t i = 0; i < b->corpus.count; i++) {
         int r = aw_log_json(logger, b->corpus.base + b->corpus.off[i], b->corpus.len[i], NULL);
@@ -52,7 +52,7 @@ static void set_event(struct aw_builder *e, const struct corpus_event *c)
 /* The builder is given the events of the corpus, so that the bytes sealed are the same as from JSON. */
 static double run_builder(struct bench *b, const struct corpus_event *events, size_t count)
 {
-    struct aw_logger *logger = bench_open(b, "", AW_OPEN_NO_SINKS);
+    struct aw_logger *logger = bench_open(b, BENCH_NULL_SINK, AW_OPEN_NO_SINKS);
     struct aw_builder *e = aw_builder_create();
     if (!e)
         bench_die("out of memory");
@@ -91,7 +91,7 @@ static void *produce(void *arg)
 
 static double run_producers(struct bench *b, size_t threads)
 {
-    struct aw_logger *logger = bench_open(b, "", AW_OPEN_NO_SINKS);
+    struct aw_logger *logger = bench_open(b, BENCH_NULL_SINK, AW_OPEN_NO_SINKS);
     pthread_barrier_t barrier;
     pthread_t t[16];
     struct producer p[16];
@@ -253,7 +253,7 @@ static void ten_payload(struct bench *b, struct lines *payload)
 {
     char text[800], path[600];
     struct lines trail;
-    (void)snprintf(text, sizeof text, "sinks = ( { plugin = \"file\"; path = \"%s/out.jsonl\"; } );", b->dir);
+    (void)snprintf(text, sizeof text, BENCH_FILE_SINK, bench_path(b, "out.jsonl", path, sizeof path));
     struct aw_logger *logger = bench_open(b, text, 0);
     struct aw_builder *e = aw_builder_create();
     if (!e)
@@ -265,7 +265,7 @@ static void ten_payload(struct bench *b, struct lines *payload)
     bench_check(aw_flush(logger, 60000), "aw_flush");
     aw_builder_destroy(e);
     bench_close(logger);
-    lines_map(&trail, bench_path(b, "out.jsonl", path, sizeof path), 0);
+    lines_map(&trail, path, 0);
     bench_make_payload(&trail, payload);
     lines_free(&trail);
     bench_clean(b);
@@ -311,14 +311,14 @@ void figures_latency(struct bench *b)
         return;
     struct lines payload;
     struct latency_series null = {.hash = {.n = 0}}, file = {.hash = {.n = 0}};
-    char text[800];
+    char text[800], path[600];
     ten_payload(b, &payload);
-    latency_turns(b, "sinks = ( { plugin = \"null\"; } );", &payload, &null);
+    latency_turns(b, BENCH_NULL_SINK, &payload, &null);
     report(&p50, &null.p50, &null.hash);
     report(&p99, &null.p99, &null.hash);
     report(&p999, &null.p999, &null.hash);
     report(&all, &null.all50, &null.hash);
-    (void)snprintf(text, sizeof text, "sinks = ( { plugin = \"file\"; path = \"%s/out.jsonl\"; } );", b->dir);
+    (void)snprintf(text, sizeof text, BENCH_FILE_SINK, bench_path(b, "out.jsonl", path, sizeof path));
     latency_turns(b, text, &payload, &file);
     report(&f50, &file.p50, &file.hash);
     report(&f99, &file.p99, &file.hash);
@@ -328,7 +328,7 @@ void figures_latency(struct bench *b)
 /* ---- durable ---- */
 static double run_durable(struct bench *b, size_t count, size_t every)
 {
-    struct aw_logger *logger = bench_open(b, "", AW_OPEN_NO_SINKS);
+    struct aw_logger *logger = bench_open(b, BENCH_NULL_SINK, AW_OPEN_NO_SINKS);
     double t = bench_now();
     for (size_t i = 0; i < count; i++) {
         size_t k = i % b->corpus.count;

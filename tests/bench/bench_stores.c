@@ -41,7 +41,7 @@ void figures_cli(struct bench *b)
     (void)bench_path(b, "out.jsonl", out, sizeof out);
     (void)snprintf(text, sizeof text,
                    "journal = { path = \"%s/journal\"; max_size = \"16GiB\"; };\n"
-                   "sinks = ( { plugin = \"file\"; path = \"%s\"; } );\n",
+                   BENCH_FILE_SINK "\n",
                    b->dir, out);
     bench_write_file(bench_path(b, "cli.conf", config, sizeof config), text);
     for (int i = 0; i < b->runs; i++) {

@@ -125,7 +125,8 @@ static bool reaches_library(void *arg, char *why, size_t size)
     struct aw_logger *logger;
     char json[600];
     for (int kind = 0; kind < INJECT_KINDS; kind++) {
-        bool expected = kind != INJECT_MALLOC || inject_can_malloc();
+        /* Renaming is for what happens now and then, such as rotation. */
+        bool expected = kind != INJECT_RENAME && (kind != INJECT_MALLOC || inject_can_malloc());
         inject_arm(&(struct inject_plan){.kind = (enum inject_kind)kind, .nth = UINT64_MAX});
         if (rig_open(rig, 0, NULL, NULL, &logger) != AW_SUCCESS)
             return snprintf(why, size, "aw_open: %s", rig_problems()) < 0;
@@ -178,7 +179,6 @@ static void test_children(void)
     CU_ASSERT_FALSE(rig_in_child(hang, NULL, 1, why, sizeof why));
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "hangs"));
     CU_ASSERT_FALSE(rig_in_child(crash, NULL, 10, why, sizeof why));
-    harness_note("%s", why);
     CU_ASSERT(*why != '\0');
 }
 

@@ -25,7 +25,7 @@
 #include "rig.h"
 
 #define THREADS 3
-#define PER_THREAD 800 /* a life's most, so that the sinks can keep up */
+#define PER_THREAD 500 /* a life's most, so that the sinks can keep up */
 
 struct acked {
     uint64_t *numbers;
@@ -260,8 +260,8 @@ static void test_process(void)
 
 static void test_disk(void)
 {
-    crash("disk", 50);
+    crash("disk", 25);
 }
 
 HARNESS_MAIN("crash", {"kill -9 at 50 points, durability = \"process\"", test_process},
-             {"kill -9 at 50 points, durability = \"disk\"", test_disk})
+             {"kill -9 at 25 points, durability = \"disk\"", test_disk})

@@ -285,7 +285,7 @@ static void test_s10(void)
         "\"ACCESSTOKEN\":\"tok-8e0d\",\"text\":\"card 4111111111111111 and 5555 5555 5555 4444\","
         "\"env\":\"AWS=AKIAIOSFODNN7EXAMPLE\",\"jwt\":\"x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0."
         "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U y\",\"pem\":\"-----BEGIN RSA PRIVATE KEY-----\\nMIIEpAIBAAKCAQEA7f\\n"
-        "-----END RSA PRIVATE KEY-----\",\"order\":\"4111111111111112\",\"tokens\":7}}";
+        "-----END RSA PRIVATE KEY-----\",\"order\":\"4111111111111112\",\"tokenizer\":\"bpe\"}}";
     struct rig rig;
     char where[600];
     rig_init(&rig, harness_tmpdir(), "s10", NULL);
@@ -301,7 +301,7 @@ static void test_s10(void)
     /* No card by Luhn, and no secret by its name: they stay. */
     char *text = read_all(rig.file, NULL);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "4111111111111112"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"tokens\":7"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"tokenizer\":\"bpe\""));
     free(text);
     expect_numbers(&rig, 1);
     rig_remove(&rig);
@@ -346,8 +346,8 @@ static void test_s12(void)
                    "{ plugin = \"sqlite\"; name = \"db\"; path = \"%s/s12/audit.db\"; }",
                    path, harness_tmpdir(), harness_tmpdir());
     rig_init(&rig, harness_tmpdir(), "s12", &(struct rig_options){.sinks = sinks});
-    /* A file stands where the sink's directory should be: it cannot be opened, whoever runs this. */
-    write_all(blocked, "x", 1, "we");
+    /* The sink's directory is a link into nowhere: it cannot be opened, whoever runs this. */
+    CU_ASSERT_EQUAL(symlink("nowhere/at/all", blocked), 0);
     struct aw_logger *logger = start(&rig);
     log_numbers(logger, 1, 300);
     CU_ASSERT(wait_acked(logger, "up", 300));
