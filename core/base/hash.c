@@ -5,7 +5,9 @@
 
 #include "base/base.h"
 
+#define OPENSSL_SUPPRESS_DEPRECATED /* see SHA-256 below */
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -173,6 +175,49 @@ struct hash128 hash_sip128(const uint8_t key[16], const void *buf, size_t len)
 
 /* ---- SHA-256 ------------------------------------------------------------------------------------------------------ */
 
+/* OpenSSL 3.0 allocates and frees the state of an EVP context with every use, also of one that is kept. Logging an event must
+ * not allocate, so the functions below EVP are used while OpenSSL has them; they run the same code. */
+#ifndef OPENSSL_NO_DEPRECATED_3_0
+
+struct hash_sha256 {
+    SHA256_CTX ctx;
+};
+
+int hash_sha256_create(struct hash_sha256 **ret)
+{
+    struct hash_sha256 *h = calloc(1, sizeof *h);
+    if (!h)
+        return -ENOMEM;
+    if (SHA256_Init(&h->ctx) != 1) {
+        free(h);
+        return -EIO;
+    }
+    *ret = h;
+    return 0;
+}
+
+void hash_sha256_destroy(struct hash_sha256 *h)
+{
+    free(h);
+}
+
+bool hash_sha256_begin(struct hash_sha256 *h)
+{
+    return SHA256_Init(&h->ctx) == 1;
+}
+
+bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len)
+{
+    return SHA256_Update(&h->ctx, buf, len) == 1;
+}
+
+bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
+{
+    return SHA256_Final(out, &h->ctx) == 1;
+}
+
+#else
+
 struct hash_sha256 {
     EVP_MD *md; /* fetched once: an implicit fetch per use costs as much as the hash */
     EVP_MD_CTX *ctx;
@@ -218,6 +263,8 @@ bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
     unsigned n = 0;
     return EVP_DigestFinal_ex(h->ctx, out, &n) == 1 && n == HASH_SHA256_LEN;
 }
+
+#endif
 
 int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN])
 {
