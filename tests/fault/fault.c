@@ -5,8 +5,8 @@
  * without faults, the logger is opened again and flushed: every event that was acknowledged must be in both stores exactly
  * once, the chains must verify, and no secret may be in any byte on disk. The loop ends at the N that nothing reaches.
  *
- * make check takes each of the first failures and a sample of the later ones (seed printed); FAULT_LONG=1 (make fault-long)
- * takes all. FAULT_FROM=N starts at N.
+ * make check takes a sample of the places, from the whole range (seed printed); FAULT_LONG=1 (make fault-long) takes all.
+ * FAULT_FROM=N starts at N. FAULT_KEEP=1 keeps the files of a failed round.
  */
 #include "config.h"
 
@@ -30,7 +30,7 @@
 struct shared {
     uint64_t acked[EVENTS];
     size_t acked_count;
-    uint64_t failed;
+    uint64_t calls, failed;
     int opened; /* aw_open()'s result */
 };
 
@@ -64,6 +64,7 @@ static bool scenario(void *arg, char *why, size_t size)
     }
     inject_disarm();
     r->shared->failed = inject_failed();
+    r->shared->calls = inject_calls();
     return true;
 }
 
@@ -93,7 +94,7 @@ static bool recover(void *arg, char *why, size_t size)
 }
 
 /* false: failed, or nothing was injected (then *ret_injected is false). */
-static bool round_run(struct inject_plan plan, bool *ret_injected, char *why, size_t size)
+static bool round_run(struct inject_plan plan, bool *ret_injected, uint64_t *ret_calls, char *why, size_t size)
 {
     struct rig rig;
     rig_init(&rig, harness_tmpdir(), "fault", NULL);
@@ -104,6 +105,8 @@ static bool round_run(struct inject_plan plan, bool *ret_injected, char *why, si
     }
     bool good = rig_in_child(scenario, &r, 20, why, size);
     *ret_injected = r.shared->failed > 0;
+    if (ret_calls)
+        *ret_calls = r.shared->calls;
     if (good)
         good = rig_in_child(recover, &r, 40, why, size);
     if (good && !*ret_injected && r.shared->acked_count != EVENTS) {
@@ -125,117 +128,161 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* All of the first `dense` failures, then growing random steps until the time is up; in the long run all of them. */
-static void loop(enum inject_kind kind, bool persistent, int error, uint64_t dense, double budget)
+/* How many calls of this kind a round without failures makes. */
+static uint64_t count_calls(enum inject_kind kind)
 {
-    const char *all = getenv("FAULT_LONG"), *start = getenv("FAULT_FROM");
-    uint64_t random = harness_seed() ^ (uint64_t)kind << 8 ^ persistent, rounds = 0, bad = 0;
-    uint64_t n = start ? strtoull(start, NULL, 10) : 1;
-    double begin = seconds();
-    bool reached_end = false;
     char why[1100];
-    for (; n < 1000000 && bad < 5; rounds++) {
-        bool injected = false;
-        struct inject_plan plan = {kind, n, persistent, error};
-        if (!round_run(plan, &injected, why, sizeof why)) {
-            bad++;
-            harness_note("%s %" PRIu64 "%s, %s: %s", inject_names[kind], n, persistent ? " and all after" : "",
-                         error ? strerror(error) : "half the bytes", why);
-        } else if (!injected) {
-            reached_end = true;
-            break;
+    bool injected;
+    uint64_t calls = 0;
+    struct inject_plan plan = {kind, UINT64_MAX, false, 0};
+    bool good = round_run(plan, &injected, &calls, why, sizeof why);
+    if (!good)
+        harness_note("without a fault: %s", why);
+    CU_ASSERT(good);
+    return calls;
+}
+
+static bool one(struct inject_plan plan, bool *ret_injected)
+{
+    char why[1100];
+    if (round_run(plan, ret_injected, NULL, why, sizeof why))
+        return true;
+    harness_note("%s %" PRIu64 "%s, %s: %s", inject_names[plan.kind], plan.nth, plan.persistent ? " and all after" : "",
+                 plan.error ? strerror(plan.error) : "half the bytes", why);
+    return false;
+}
+
+/* Every N, to the end. */
+static void loop_all(struct inject_plan plan)
+{
+    const char *start = getenv("FAULT_FROM");
+    bool injected = true;
+    unsigned bad = 0;
+    for (plan.nth = start ? strtoull(start, NULL, 10) : 1; injected && bad < 5; plan.nth++)
+        bad += !one(plan, &injected);
+    harness_note("%s%s: each up to %" PRIu64 ", %u bad", inject_names[plan.kind], plan.persistent ? " for good" : " once",
+                 plan.nth - 1, bad);
+    CU_ASSERT_EQUAL(bad, 0);
+}
+
+/* A random one of each of as many equal parts of the range as there is time for; all when there are few. Parts are taken in
+ * an order that covers the range early, so that little time means a coarser sample and not a shorter range. */
+static void loop_sample(struct inject_plan plan, uint64_t most, double budget)
+{
+    uint64_t total = count_calls(plan.kind) + 2, parts = total < most ? total : most, rounds = 0;
+    uint64_t random = harness_seed() ^ (uint64_t)plan.kind << 8 ^ (uint64_t)plan.persistent << 4 ^ (uint64_t)plan.error << 16;
+    uint64_t step = parts * 5 / 8 | 1; /* made coprime to parts */
+    double begin = seconds();
+    unsigned bad = 0;
+    bool injected;
+    for (uint64_t a = step, b = parts, t; b; a = t) { /* gcd */
+        t = b;
+        b = a % b;
+        if (!b && t > 1) {
+            step += 2;
+            b = parts;
+            t = step;
         }
-        if (all || n < dense)
-            n++;
-        else
-            n += 1 + harness_random(&random) % (1 + n / 12);
-        if (!all && seconds() - begin > budget)
+    }
+    for (uint64_t i = 0, part = 0; i < parts && bad < 5; i++, part = (part + step) % parts) {
+        uint64_t from = total * part / parts, to = total * (part + 1) / parts;
+        plan.nth = 1 + from + (to > from + 1 ? harness_random(&random) % (to - from) : 0);
+        bad += !one(plan, &injected);
+        rounds++;
+        if (seconds() - begin > budget)
             break;
     }
-    harness_note("%s%s: %" PRIu64 " rounds, %s at %" PRIu64, inject_names[kind], persistent ? " for good" : " once", rounds + 1,
-                 reached_end ? "nothing left to fail" : "stopped", n);
+    harness_note("%s%s: %" PRIu64 " of %" PRIu64 " places, %u bad", inject_names[plan.kind],
+                 plan.persistent ? " for good" : " once", rounds, total - 2, bad);
     CU_ASSERT_EQUAL(bad, 0);
-    if (all)
-        CU_ASSERT(reached_end);
+}
+
+static void loop(enum inject_kind kind, bool persistent, int error, uint64_t most, double budget)
+{
+    struct inject_plan plan = {kind, 1, persistent, error};
+    if (getenv("FAULT_LONG"))
+        loop_all(plan);
+    else
+        loop_sample(plan, most, budget);
 }
 
 static void test_malloc_once(void)
 {
     if (inject_can_malloc())
-        loop(INJECT_MALLOC, false, ENOMEM, 60, 5);
+        loop(INJECT_MALLOC, false, ENOMEM, 200, 4);
 }
 static void test_malloc_persistent(void)
 {
     if (inject_can_malloc())
-        loop(INJECT_MALLOC, true, ENOMEM, 60, 5);
+        loop(INJECT_MALLOC, true, ENOMEM, 200, 4);
 }
 static void test_open_once(void)
 {
-    loop(INJECT_OPEN, false, EMFILE, 100, 4);
+    loop(INJECT_OPEN, false, EMFILE, 100, 3);
 }
 static void test_open_persistent(void)
 {
-    loop(INJECT_OPEN, true, EMFILE, 100, 4);
+    loop(INJECT_OPEN, true, EMFILE, 100, 3);
 }
 static void test_write_once(void)
 {
-    loop(INJECT_WRITE, false, EIO, 60, 4);
+    loop(INJECT_WRITE, false, EIO, 60, 2.5);
 }
 static void test_write_full(void)
 {
-    loop(INJECT_WRITE, true, ENOSPC, 60, 5);
+    loop(INJECT_WRITE, true, ENOSPC, 60, 2);
 }
 static void test_write_short(void)
 {
-    loop(INJECT_WRITE, false, 0, 60, 4);
+    loop(INJECT_WRITE, false, 0, 60, 2);
 }
 static void test_write_always_short(void)
 {
-    loop(INJECT_WRITE, true, 0, 10, 2);
+    loop(INJECT_WRITE, true, 0, 10, 1.5);
 }
 static void test_write_interrupted(void)
 {
-    loop(INJECT_WRITE, false, EINTR, 20, 2);
+    loop(INJECT_WRITE, false, EINTR, 20, 1.5);
 }
 static void test_sync_once(void)
 {
-    loop(INJECT_SYNC, false, EIO, 60, 4);
+    loop(INJECT_SYNC, false, EIO, 60, 2.5);
 }
 static void test_sync_persistent(void)
 {
-    loop(INJECT_SYNC, true, EIO, 60, 5);
+    loop(INJECT_SYNC, true, EIO, 60, 2.5);
 }
 static void test_mmap_once(void)
 {
-    loop(INJECT_MMAP, false, ENOMEM, 60, 3);
+    loop(INJECT_MMAP, false, ENOMEM, 60, 2);
 }
 static void test_mmap_persistent(void)
 {
-    loop(INJECT_MMAP, true, ENOMEM, 60, 3);
+    loop(INJECT_MMAP, true, ENOMEM, 60, 2);
 }
 static void test_allocate_once(void)
 {
-    loop(INJECT_ALLOCATE, false, ENOSPC, 60, 3);
+    loop(INJECT_ALLOCATE, false, ENOSPC, 60, 2);
 }
 static void test_allocate_persistent(void)
 {
-    loop(INJECT_ALLOCATE, true, ENOSPC, 60, 3);
+    loop(INJECT_ALLOCATE, true, ENOSPC, 60, 2);
 }
 static void test_rename_once(void)
 {
-    loop(INJECT_RENAME, false, EIO, 60, 3);
+    loop(INJECT_RENAME, false, EIO, 60, 2.5);
 }
 static void test_rename_persistent(void)
 {
-    loop(INJECT_RENAME, true, EIO, 60, 3);
+    loop(INJECT_RENAME, true, EIO, 60, 2.5);
 }
 static void test_read_once(void)
 {
-    loop(INJECT_READ, false, EIO, 60, 4);
+    loop(INJECT_READ, false, EIO, 60, 2.5);
 }
 static void test_read_short(void)
 {
-    loop(INJECT_READ, true, 0, 10, 2);
+    loop(INJECT_READ, true, 0, 10, 1.5);
 }
 
 /* Loads what the logger will load, so that inject.c finds its modules, and children need not load them each. */
