@@ -112,6 +112,7 @@ int main(int argc, char **argv)
     b.dir = mkdtemp(dir);
     if (!b.dir)
         bench_die("%s: %s", dir, strerror(errno));
+    bench_scratch = b.dir;
     bench_print_machine(&b);
     make_corpus(&b);
     make_trail(&b);

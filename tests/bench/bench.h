@@ -52,6 +52,7 @@ struct bench {
 };
 
 /* bench_util.c */
+extern const char *bench_scratch; /* removed by bench_die(), when set */
 double bench_now(void); /* seconds, monotonic */
 void bench_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void bench_check(int code, const char *what); /* dies with aw_problems() unless AW_SUCCESS */

@@ -26,6 +26,8 @@ double bench_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+const char *bench_scratch;
+
 void bench_die(const char *fmt, ...)
 {
     va_list ap;
@@ -34,6 +36,8 @@ void bench_die(const char *fmt, ...)
     (void)vfprintf(stderr, fmt, ap);
     (void)fprintf(stderr, "\n");
     va_end(ap);
+    if (bench_scratch)
+        bench_remove(bench_scratch);
     exit(1);
 }
 
