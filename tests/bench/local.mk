@@ -31,7 +31,7 @@ bench-quick: all auditwell-bench bench-memory
 	$(BENCH_RUN) -q $(BENCH_FLAGS)
 
 if !SANITIZED
-# TESTS += tests/bench/bench_smoke.sh (needs the command)
+TESTS += tests/bench/bench_smoke.sh
 endif
 endif
 EXTRA_DIST += tests/bench/bench_smoke.sh
