@@ -27,6 +27,6 @@ struct diag_out {
     void *arg;
 };
 void diag_log(const struct diag_out *out, int severity, const char *instance, const char *fmt, ...) AW_PRINTF(4, 5);
-void diag_vlog(const struct diag_out *out, int severity, const char *instance, const char *fmt, va_list ap);
+void diag_vlog(const struct diag_out *out, int severity, const char *instance, const char *fmt, va_list ap) AW_PRINTF(4, 0);
 
 #endif
