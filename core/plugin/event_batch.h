@@ -13,6 +13,6 @@ int32_t event_batch_field(const struct aw_event *event, uint32_t field, struct a
 int32_t event_batch_number(const struct aw_event *event, uint32_t number, uint64_t *ret);
 int32_t event_batch_encoded(const struct aw_event *event, const char *encoding, struct aw_str *ret);
 /* false: no such index. Without memory the text is dropped. */
-bool event_batch_set_error(struct event_batch *batch, size_t index, const char *fmt, va_list ap);
+bool event_batch_set_error(struct event_batch *batch, size_t index, const char *fmt, va_list ap) AW_PRINTF(3, 0);
 
 #endif

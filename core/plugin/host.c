@@ -35,6 +35,7 @@ static struct plugin_host *self(const struct aw_host *table)
 
 /* ---- diagnostics ---- */
 
+AW_PRINTF(3, 0)
 static void host_vlog(const struct aw_host *h, int32_t severity, const char *fmt, va_list ap)
 {
     int saved = errno;
@@ -42,6 +43,7 @@ static void host_vlog(const struct aw_host *h, int32_t severity, const char *fmt
     errno = saved;
 }
 
+AW_PRINTF(3, 0)
 static void host_vset_error(const struct aw_host *h, int32_t code, const char *fmt, va_list ap)
 {
     (void)code; /* the callback returns it, too */
@@ -53,6 +55,7 @@ static void host_vset_error(const struct aw_host *h, int32_t code, const char *f
     errno = saved;
 }
 
+AW_PRINTF(3, 0)
 static void host_vevent_error(const struct aw_host *h, size_t index, const char *fmt, va_list ap)
 {
     int saved = errno;
