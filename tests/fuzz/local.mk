@@ -27,3 +27,4 @@ print-fuzz-names:
 .PHONY: print-fuzz-names
 include tests/fuzz/verify.mk
 include tests/fuzz/journal.mk
+include tests/fuzz/event.mk
