@@ -63,6 +63,13 @@ test_cursor_t_CFLAGS = $(UNIT_CFLAGS)
 test_cursor_t_LDADD = $(UNIT_LIBS) -lcrypto
 TESTS += test_cursor.t
 
+check_PROGRAMS += test_journal_faults.t
+test_journal_faults_t_SOURCES = tests/unit/test_journal_faults.c $(JOURNAL_SUPPORT)
+test_journal_faults_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_journal_faults_t_CFLAGS = $(UNIT_CFLAGS)
+test_journal_faults_t_LDADD = $(UNIT_LIBS) -lcrypto -ldl
+TESTS += test_journal_faults.t
+
 check_PROGRAMS += test_journal_threads.t
 test_journal_threads_t_SOURCES = tests/unit/test_journal_threads.c $(JOURNAL_SUPPORT)
 test_journal_threads_t_CPPFLAGS = $(UNIT_CPPFLAGS)
