@@ -25,7 +25,7 @@ static uint32_t slot_crc(const struct cursor_slot *s)
 
 static bool slot_good(const struct journal *j, const struct cursor_slot *s)
 {
-    return memcmp(s->magic, CURSOR_MAGIC, sizeof s->magic) == 0 && slot_crc(s) == s->crc &&
+    return memcmp(s->magic, CURSOR_MAGIC, sizeof s->magic) == 0 && slot_crc(s) == s->crc && s->seq <= RECORD_SEQ_MAX &&
            memcmp(s->journal_id, j->identity.id, sizeof s->journal_id) == 0;
 }
 

@@ -96,6 +96,8 @@ static void take_snapshot_end(struct recovery *r, const struct record_view *v)
     memcpy(&e, v->json, sizeof e);
     if (e.lost > r->lost_before)
         r->lost_before = e.lost;
+    if (e.head_seq > RECORD_SEQ_MAX)
+        return;
     given_out_up_to(r, e.head_seq);
     if (e.heads > 0 && (r->growing.below != e.below || r->growing.number != e.number || r->growing.heads != e.heads))
         return;
@@ -119,9 +121,11 @@ static void take_note(struct recovery *r, const struct record_view *v)
         return;
     if (base_le64(values) > r->lost_before)
         r->lost_before = base_le64(values);
-    for (size_t i = 1; i + 1 < n.count; i += 2)
-        if (base_le64(values + 8 * i) > 0 && seqset_add(&r->known, base_le64(values + 8 * i), base_le64(values + 8 * i + 8)) < 0)
+    for (size_t i = 1; i + 1 < n.count; i += 2) {
+        uint64_t first = base_le64(values + 8 * i), last = base_le64(values + 8 * i + 8);
+        if (first > 0 && last <= RECORD_SEQ_MAX && seqset_add(&r->known, first, last) < 0)
             r->nomem = true;
+    }
 }
 
 /* ---- segments ---------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "seal/record.h"
 
 #include <fcntl.h>
 
@@ -63,7 +64,7 @@ static int inspect_fd(int fd, struct ring_facts *ret)
                                .head = atomic_load(&h.head),
                                .tail = atomic_load(&h.tail),
                                /* a writer killed between the two stores leaves them one apart */
-                               .head_seq = seq == inverted || seq == inverted + 1 ? seq : 0,
+                               .head_seq = (seq == inverted || seq == inverted + 1) && seq <= RECORD_SEQ_MAX ? seq : 0,
                                .identity = h.identity};
     memcpy(ret->boot_id, h.boot_id, sizeof ret->boot_id);
     return 0;

@@ -46,7 +46,7 @@ bool segment_parse_name(const char *name, uint64_t *ret_first_seq, uint32_t *ret
     if (sscanf(name, "seg-%16" SCNx64 "-%8" SCNx32, &first, &number) < 1)
         return false;
     segment_name(first, number, canonical);
-    if (strcmp(name, canonical) != 0 || first == 0)
+    if (strcmp(name, canonical) != 0 || first == 0 || first > RECORD_SEQ_MAX)
         return false;
     *ret_first_seq = first;
     *ret_number = number;

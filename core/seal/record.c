@@ -32,6 +32,8 @@ static bool header_plausible(const struct record_header *h)
         return false;
     if (h->kind < RECORD_KIND_EVENT || h->kind > RECORD_KIND_NOTE || h->reserved16 != 0 || h->reserved32 != 0)
         return false;
+    if (h->seq == 0 || h->seq > RECORD_SEQ_MAX)
+        return false;
     if (h->field_count > EVENT_MAX_FIELDS || h->json_len > EVENT_MAX_JSON || h->integrity_at > h->json_len)
         return false;
     return h->total_len == base_align8(RECORD_HEADER + (size_t)h->field_count * sizeof(struct field_ref) + h->json_len);

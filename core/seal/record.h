@@ -18,6 +18,8 @@
 #define RECORD_HEADER 136u
 #define RECORD_MAX (EVENT_MAX_JSON + RECORD_HEADER + EVENT_MAX_FIELDS * 8u + 8u)
 
+#define RECORD_SEQ_MAX (1ull << 53) /* what a JSON number holds exactly; larger ones are damage */
+
 #define RECORD_KIND_EVENT 1u
 #define RECORD_KIND_SNAPSHOT 2u     /* chain heads: journal/ owns the payload's format */
 #define RECORD_KIND_SNAPSHOT_END 3u

@@ -26,3 +26,4 @@ print-fuzz-names:
 	@echo $(FUZZ_NAMES)
 .PHONY: print-fuzz-names
 include tests/fuzz/verify.mk
+include tests/fuzz/journal.mk

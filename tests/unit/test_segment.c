@@ -64,11 +64,11 @@ static void test_names(void)
     segment_name(0xabc, 0, name);
     CU_ASSERT_STRING_EQUAL(name, "seg-0000000000000abc.awj");
     CU_ASSERT(segment_parse_name(name, &first, &number) && first == 0xabc && number == 0);
-    segment_name(UINT64_MAX, 17, name);
-    CU_ASSERT_STRING_EQUAL(name, "seg-ffffffffffffffff-11.awj");
-    CU_ASSERT(segment_parse_name(name, &first, &number) && first == UINT64_MAX && number == 17);
+    segment_name(1ull << 53, 17, name);
+    CU_ASSERT_STRING_EQUAL(name, "seg-0020000000000000-11.awj");
+    CU_ASSERT(segment_parse_name(name, &first, &number) && first == 1ull << 53 && number == 17);
     static const char *const wrong[] = {"seg-abc.awj", "seg-0000000000000abc.awj.tmp", "seg-0000000000000ABC.awj", "ring",
-                                        "seg-0000000000000abc-00.awj", "seg-0000000000000000.awj", ".seg-0000000000000abc.awj", ""};
+                                        "seg-0000000000000abc-00.awj", "seg-0000000000000000.awj", "seg-ffffffffffffffff.awj", ".seg-0000000000000abc.awj", ""};
     for (size_t i = 0; i < AW_ARRAY_LEN(wrong); i++)
         CU_ASSERT_FALSE(segment_parse_name(wrong[i], &first, &number));
 }
