@@ -78,7 +78,7 @@ static void take_snapshot(struct recovery *r, const struct record_view *v)
         r->growing = (struct snapshot){.below = p.below, .number = p.number};
     r->growing.heads += p.count;
     for (size_t i = 0; i < p.count; i++) {
-        if (heads[i].seq == 0)
+        if (heads[i].seq == 0 || heads[i].seq > RECORD_SEQ_MAX)
             continue;
         struct chain_head *h = chain_table_get(r->j->chains, heads[i].scope);
         if (!h)
