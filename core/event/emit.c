@@ -14,9 +14,11 @@
 struct writer {
     struct emit *e;
     struct prepared *p;
+    char *begin; /* of the output; moves when make_room() has to grow it */
     const struct event_policy *policy;
     struct redactor *redactor;
     uint64_t generation;
+    uint64_t masked_slots;
     size_t words; /* of a row of path states */
     uint32_t redactions;
     bool redaction, scanners, metadata_truncated, diff_truncated;
@@ -31,7 +33,7 @@ void emit_problem(struct emit *e, int code, const char *path, const char *messag
 
 static inline char *begin_of(const struct writer *w)
 {
-    return w->e->work->out;
+    return w->begin;
 }
 
 static inline void add_field(struct writer *w, uint32_t field, const char *start, const char *end, unsigned flags)
@@ -55,6 +57,7 @@ static char *make_room(struct writer *w, char *out, size_t more)
             w->e->rc = AW_ERR_NOMEM;
         return NULL;
     }
+    w->begin = work->out;
     return work->out + at;
 }
 
@@ -155,7 +158,7 @@ static char *put_items(struct writer *w, char *out, const struct json_node *base
 /* REDACT_* of a member, and the path states of what lies below it. */
 static inline unsigned judge(struct writer *w, const struct json_node *n, uint32_t depth, const uint64_t **row, bool mask_all)
 {
-    unsigned verdict = redact_name(w->redactor, w->policy, w->generation, n->key, n->key_len);
+    unsigned verdict = redact_name(w->redactor, w->policy, w->generation, n);
     if (AW_UNLIKELY(*row != NULL)) {
         bool alive;
         uint64_t *next = w->redactor->states + (size_t)depth * w->words;
@@ -179,8 +182,10 @@ static inline char *put_member(struct writer *w, char *out, const struct json_no
 {
     unsigned verdict = w->redaction ? judge(w, n, depth, &row, mask_all) : 0;
     out = put_key(out, n);
-    if (verdict & REDACT_MASKED)
+    if (AW_UNLIKELY(verdict & REDACT_MASKED))
         return put_mask(w, out);
+    if (n->type == JSON_STRING && AW_LIKELY((n->flags & (JSON_TEXT_ESCAPE | JSON_MARKED)) == 0))
+        return json_put_text(out, n->text, n->len, false);
     return put_value(w, out, base, n, depth + 1, row, w->scanners && !(verdict & REDACT_ALLOWED));
 }
 
@@ -213,24 +218,34 @@ static inline const uint64_t *slot_row(const struct writer *w, unsigned slot)
 
 static inline bool slot_masked(const struct writer *w, unsigned slot)
 {
-    return (w->policy->masked_slots >> slot & 1) != 0;
+    return (w->masked_slots >> slot & 1) != 0;
+}
+
+/* A masked text, or one that has to be looked at byte by byte; without quotes. */
+static char *put_slot_slowly(struct writer *w, char *out, unsigned slot, bool *ret_escaped)
+{
+    bool scan = w->scanners && !(slot_specs[slot].flags & SLOT_UNSCANNED) && !(w->policy->allowed_slots >> slot & 1);
+    if (!slot_masked(w, slot))
+        return put_string(w, out, w->e->v[slot].node, scan, ret_escaped);
+    *ret_escaped = memchr(w->policy->mask_json, '\\', w->policy->mask_json_len) != NULL;
+    return put_mask(w, out - 1) - 1; /* the mask brings its own quotes */
 }
 
 /* "name":"text", */
 static inline char *put_text_slot(struct writer *w, char *out, unsigned slot)
 {
     const struct slot_spec *s = &slot_specs[slot];
+    const struct json_node *n = w->e->v[slot].node;
     bool escaped = false;
     out = put_literal(out, s);
-    size_t start = (size_t)(out - begin_of(w));
-    if (AW_UNLIKELY(slot_masked(w, slot))) {
-        out = put_mask(w, out - 1) - 1; /* the mask brings its own quotes */
-        escaped = memchr(w->policy->mask_json, '\\', w->policy->mask_json_len) != NULL;
-    } else {
-        bool scan = w->scanners && !(s->flags & SLOT_UNSCANNED) && !(w->policy->allowed_slots >> slot & 1);
-        out = put_string(w, out, w->e->v[slot].node, scan, &escaped);
-    }
-    add_field(w, s->field, begin_of(w) + start, out, escaped ? FIELD_ESCAPED : 0);
+    size_t start = (size_t)(out - w->begin);
+    if (AW_LIKELY((n->flags & (JSON_TEXT_ESCAPE | JSON_MARKED)) == 0 && !slot_masked(w, slot)))
+        out = text_copy(out, n->text, n->len);
+    else
+        out = put_slot_slowly(w, out, slot, &escaped);
+    struct field_ref *f = &w->p->fields[w->p->field_count++];
+    f->offset_id = (uint32_t)start << 8 | s->field;
+    f->len_flags = (uint32_t)((size_t)(out - w->begin) - start) << 4 | (escaped ? FIELD_ESCAPED : 0);
     memcpy(out, "\",", 2);
     return out + 2;
 }
@@ -388,7 +403,9 @@ static int write_once(struct emit *e)
     const struct event_policy *policy = e->policy;
     struct writer w = {.e = e,
                        .p = p,
+                       .begin = work->out,
                        .policy = policy,
+                       .masked_slots = policy->masked_slots,
                        .redactor = &work->redactor,
                        .generation = policy->generation,
                        .words = policy->state_words,

@@ -8,6 +8,7 @@
 
 #include "event/json_doc.h"
 #include "event/number.h"
+#include "event/redact.h"
 
 #define TEXT_PAD 64u
 #define MAX_TEXT (UINT32_C(1) << 30) /* offsets and lengths have 32 bits */
@@ -25,8 +26,11 @@ struct reader {
     struct json_doc *doc;
     const char *end;   /* of the text; zero bytes follow */
     char *decoded_at;  /* free part of doc->decoded */
+    const char *mark_at; /* the next mark: what ends before it is unmarked */
     const uint32_t *marks;
+    const struct json_expect *expect; /* doc's, or one of nothing */
     uint32_t *slots;
+    uint64_t present; /* slots that are taken */
     struct json_error *error;
     const char *span_start, *span_end;
     int rc;
@@ -50,6 +54,7 @@ void json_doc_release(struct json_doc *doc)
     free(doc->decoded);
     free(doc->sort);
     free(doc->out);
+    free(doc->expect);
     arena_destroy(&doc->arena);
     json_doc_init(doc);
 }
@@ -245,7 +250,9 @@ static const char *read_escaped(struct reader *r, const char *s, const char *p, 
     r->decoded_at = out;
     n->text = start;
     n->len = (uint32_t)(out - start);
-    n->flags = (uint8_t)(text_classify(start, n->len) | (r->marking ? JSON_MARKED : 0));
+    n->flags = (uint8_t)text_classify(start, n->len);
+    if (r->marking && scan_suspicious(start, n->len)) /* marks were made on the text as it is written */
+        n->flags |= JSON_MARKED;
     return p + 1;
 }
 
@@ -286,16 +293,23 @@ static inline const char *read_string(struct reader *r, const char *p, struct js
     return p + 1;
 }
 
-/* Called with rising positions. */
-static inline bool is_marked(struct reader *r, const char *s, const char *end)
+/* Called with rising positions, once a text ends behind the next mark. */
+static AW_COLD bool pass_marks(struct reader *r, const char *s, const char *end)
 {
     const char *text = r->doc->text;
-    uint32_t to = (uint32_t)(end - text), from = (uint32_t)(s - text);
-    if (AW_LIKELY(*r->marks >= to))
-        return r->mark_all;
+    uint32_t from = (uint32_t)(s - text), to = (uint32_t)(end - text);
+    if (r->mark_all)
+        return true;
     while (*r->marks < from)
         r->marks++;
-    return *r->marks < to;
+    bool marked = *r->marks < to;
+    r->mark_at = *r->marks == UINT32_MAX ? r->end + TEXT_PAD : text + *r->marks;
+    return marked;
+}
+
+static inline unsigned mark_flag(struct reader *r, const char *s, const char *end)
+{
+    return AW_UNLIKELY(end > r->mark_at) && pass_marks(r, s, end) ? JSON_MARKED : 0;
 }
 
 /* ---- numbers ---------------------------------------------------------------------------------------------------------*/
@@ -365,7 +379,7 @@ static const char *read_number(struct reader *r, const char *p, struct json_node
             return fail(r, p, "a digit must follow the exponent sign");
     }
     n->type = JSON_NUMBER;
-    n->flags = r->marking && is_marked(r, s, p) ? JSON_MARKED : 0;
+    n->flags = (uint8_t)mark_flag(r, s, p);
     const char *end = point && !exponent ? trim_fraction(point, p) : p;
     bool zero = end - digits == 1 && *digits == '0';
     bool small = *digits == '0' && !zero; /* 0.…: ES6 turns to exponents below 1e-6 */
@@ -380,7 +394,9 @@ static const char *read_number(struct reader *r, const char *p, struct json_node
 
 /* ---- objects and arrays ----------------------------------------------------------------------------------------------*/
 
-static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape);
+static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth);
+static const char *read_known_plain(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own);
+static const char *read_known_tracked(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own);
 
 static AW_COLD const char *fail_duplicate(struct reader *r, const char *p, const struct json_node *second)
 {
@@ -481,6 +497,39 @@ static inline const struct json_shape_member *find_member(const struct json_shap
     return NULL;
 }
 
+/* Producers write their members in the same order every time: what came after a known member last time is tried first. One
+ * comparison of its name with quotes and colon then stands for reading, measuring and looking up the name. */
+static inline bool expected(const struct json_expect *e, const struct json_shape *shape, const char *p)
+{
+    uint64_t a[3];
+    memcpy(a, p, sizeof a);
+    return e->shape == shape && (((a[0] ^ e->literal[0]) & e->mask[0]) | ((a[1] ^ e->literal[1]) & e->mask[1]) |
+                                 ((a[2] ^ e->literal[2]) & e->mask[2])) == 0;
+}
+
+/* start: the name's opening quote; the name stands there without escapes, its colon right behind it. */
+static void learn(struct reader *r, unsigned after, const struct json_shape *shape, const struct json_shape_member *m, const char *start)
+{
+    struct json_doc *doc = r->doc;
+    size_t len = m->len + 3u;
+    if (len > sizeof doc->expect->literal)
+        return;
+    if (!doc->expect)
+        doc->expect = calloc(JSON_EXPECTS, sizeof *doc->expect);
+    if (!doc->expect)
+        return; /* only slower */
+    r->expect = doc->expect;
+    struct json_expect *e = &doc->expect[after];
+    memset(e, 0, sizeof *e);
+    memcpy(e->literal, start, len);
+    memset(e->mask, 0xff, len);
+    e->head = text_head(m->name, 8);
+    e->len = (uint8_t)len;
+    e->slot = m->slot;
+    e->member = m;
+    e->shape = shape;
+}
+
 /* Appends child to self's children; *sorted stays true while their names rise. */
 static inline const char *link_member(struct reader *r, const char *p, uint32_t self, uint32_t child, bool *sorted)
 {
@@ -499,73 +548,184 @@ static inline const char *link_member(struct reader *r, const char *p, uint32_t 
     return p;
 }
 
-/* p is behind the name's quote: ':' and the value. */
-static inline const char *read_member_value(struct reader *r, const char *p, uint32_t child, uint32_t depth,
-                                            const struct json_shape *shape)
-{
-    p = skip_space(r, p);
-    if (AW_UNLIKELY(*p != ':'))
-        return fail(r, p, "':' expected after a member's name");
-    return read_value(r, skip_space(r, p + 1), child, depth, shape);
-}
-
 static inline const char *finish_object(struct reader *r, const char *p, uint32_t self, bool sorted)
 {
     if (AW_LIKELY(sorted))
-        return p + 1;
+        return p;
     r->canonical = false;
-    return sort_members(r, p, self) ? p + 1 : NULL;
+    return sort_members(r, p, self);
 }
 
-static const char *read_object(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape)
+static inline void take_slot(struct reader *r, unsigned slot, const struct json_node *n)
 {
-    bool sorted = true;
-    uint32_t before = 0; /* the member just read, known or not */
-    p = skip_space(r, p + 1);
-    if (*p == '}')
+    r->slots[slot] = (uint32_t)(n - r->doc->nodes);
+    r->present |= UINT64_C(1) << slot;
+}
+
+static inline struct json_node *new_node(struct reader *r)
+{
+    uint32_t i = json_node_new(r->doc);
+    return AW_LIKELY(i != 0) ? &r->doc->nodes[i] : NULL;
+}
+
+/* A name and its colon, into n. Returns where the value should stand. */
+static inline const char *read_name(struct reader *r, const char *p, struct json_node *n)
+{
+    p = read_string(r, p + 1, n);
+    if (AW_UNLIKELY(p == NULL))
+        return NULL;
+    n->key = n->text;
+    n->key_len = n->len;
+    n->key_head = text_head(n->key, n->key_len);
+    n->flags = (uint8_t)((n->flags & (TEXT_ESCAPE | TEXT_NON_ASCII)) * JSON_KEY_ESCAPE);
+    if (AW_LIKELY(*p == ':'))
         return p + 1;
-    for (;;) {
-        const char *start = p;
-        if (AW_UNLIKELY(*p != '"'))
-            return fail(r, p, p >= r->end ? "the text ends inside an object" : "a member's name in quotes expected");
-        uint32_t child = json_node_new(r->doc);
-        if (AW_UNLIKELY(child == 0))
+    p = skip_space(r, p);
+    return *p == ':' ? p + 1 : fail(r, p, "':' expected after a member's name");
+}
+
+/* A value of any kind; n's name is set. n may be gone afterwards: the array of nodes may have moved. */
+static inline const char *read_named_value(struct reader *r, const char *p, struct json_node *n, uint32_t depth)
+{
+    if (AW_UNLIKELY(*p != '"'))
+        return read_value(r, p, (uint32_t)(n - r->doc->nodes), depth);
+    unsigned key_flags = n->flags;
+    const char *s = p;
+    p = read_string(r, p + 1, n);
+    if (AW_UNLIKELY(p == NULL))
+        return NULL;
+    n->type = JSON_STRING;
+    n->flags = (uint8_t)((n->flags & ~TEXT_NON_ASCII) | mark_flag(r, s, p) | key_flags);
+    return p;
+}
+
+/* What follows a member: *ret_end when the object ends here. */
+static inline const char *after_member(struct reader *r, const char *p, bool *ret_end)
+{
+    if (AW_LIKELY(*p == ','))
+        return p + 1;
+    if (AW_UNLIKELY(*p != '}')) {
+        p = skip_space(r, p);
+        if (*p == ',')
+            return p + 1;
+    }
+    *ret_end = true;
+    return *p == '}' ? p + 1 : fail(r, p, p >= r->end ? "the text ends inside an object" : "',' or '}' expected");
+}
+
+/* Where the next member's name begins; *ret_end: the object is empty. */
+static inline const char *before_member(struct reader *r, const char *p, bool first, bool *ret_end)
+{
+    if (AW_LIKELY(*p == '"'))
+        return p;
+    p = skip_space(r, p);
+    if (*p == '"')
+        return p;
+    *ret_end = true;
+    if (first && *p == '}')
+        return p + 1;
+    return fail(r, p, p >= r->end ? "the text ends inside an object" : "a member's name in quotes expected");
+}
+
+static const char *read_object(struct reader *r, const char *p, uint32_t self, uint32_t depth)
+{
+    bool sorted = true, end = false;
+    p = before_member(r, p + 1, true, &end);
+    while (!end) {
+        struct json_node *n = new_node(r);
+        if (AW_UNLIKELY(n == NULL))
             return fail_memory(r);
-        struct json_node *n = &r->doc->nodes[child];
-        p = read_string(r, p + 1, n);
+        p = read_name(r, p, n);
+        if (AW_UNLIKELY(p == NULL || !link_member(r, p, self, (uint32_t)(n - r->doc->nodes), &sorted)))
+            return NULL;
+        p = read_named_value(r, p, n, depth);
         if (AW_UNLIKELY(p == NULL))
             return NULL;
-        n->key = n->text;
-        n->key_len = n->len;
-        n->key_head = text_head(n->key, n->key_len);
-        n->flags = (uint8_t)((n->flags & (TEXT_ESCAPE | TEXT_NON_ASCII)) * JSON_KEY_ESCAPE);
-        const struct json_shape_member *m = shape ? find_member(shape, n->key, n->key_len) : NULL;
-        if (m) {
-            if (AW_UNLIKELY(r->slots[m->slot] != 0))
-                return fail_duplicate(r, p, n);
-            r->slots[m->slot] = child;
-        } else if (AW_UNLIKELY(link_member(r, p, self, child, &sorted) == NULL)) {
+        p = after_member(r, p, &end);
+        if (!end)
+            p = before_member(r, p, false, &end);
+    }
+    return p ? finish_object(r, p, self, sorted) : NULL;
+}
+
+/* The name of a member of a known object, when it is not the one that was expected. *ret_member: NULL = unknown, then linked. */
+static const char *read_known_name(struct reader *r, const char *p, struct json_node *n, const struct json_shape *shape, uint32_t place,
+                                   uint32_t self, bool *sorted, const struct json_shape_member **ret_member)
+{
+    const char *start = p;
+    p = read_name(r, p, n);
+    if (AW_UNLIKELY(p == NULL))
+        return NULL;
+    const struct json_shape_member *m = find_member(shape, n->key, n->key_len);
+    *ret_member = m;
+    if (!m)
+        return link_member(r, p, self, (uint32_t)(n - r->doc->nodes), sorted);
+    if (AW_UNLIKELY(r->present >> m->slot & 1))
+        return fail_duplicate(r, p, n);
+    take_slot(r, m->slot, n);
+    if (n->key == start + 1 && start[m->len + 2] == ':')
+        learn(r, place, shape, m, start);
+    return p;
+}
+
+/* An object with known members. tracked: order and place of its members are wanted, too. */
+static inline __attribute__((always_inline)) const char *read_known(struct reader *r, const char *p, uint32_t self, uint32_t depth,
+                                                                    const struct json_shape_member *own, bool tracked)
+{
+    const struct json_shape *shape = own->shape;
+    bool sorted = true, end = false;
+    uint32_t place = JSON_SLOTS + own->slot, before = 0;
+    p = before_member(r, p + 1, true, &end);
+    while (!end) {
+        const char *start = p;
+        const struct json_shape_member *m;
+        struct json_node *n = new_node(r);
+        if (AW_UNLIKELY(n == NULL))
+            return fail_memory(r);
+        const struct json_expect *e = &r->expect[place];
+        if (AW_LIKELY(expected(e, shape, p)) && AW_LIKELY((r->present >> e->slot & 1) == 0)) {
+            n->key = p + 1;
+            n->key_len = e->len - 3u;
+            n->key_head = e->head;
+            m = e->member;
+            take_slot(r, e->slot, n);
+            p += e->len;
+        } else if (AW_UNLIKELY((p = read_known_name(r, p, n, shape, place, self, &sorted, &m)) == NULL)) {
             return NULL;
         }
-        if (shape && r->canonical) {
+        uint32_t child = (uint32_t)(n - r->doc->nodes);
+        if (tracked && r->canonical) {
             r->canonical = !before || json_compare_keys(&r->doc->nodes[before], n) < 0;
             before = child;
         }
-        p = read_member_value(r, p, child, depth, m ? m->shape : NULL);
+        place = m ? m->slot : place;
+        if (m && m->shape && *p == '{' && depth > 0) {
+            n->type = JSON_OBJECT;
+            p = tracked ? read_known_tracked(r, p, child, depth - 1, m) : read_known_plain(r, p, child, depth - 1, m);
+        } else {
+            p = read_named_value(r, p, n, depth);
+        }
         if (AW_UNLIKELY(p == NULL))
             return NULL;
-        if (m && m->slot == r->span_slot) {
+        if (tracked && m && m->slot == r->span_slot) {
             r->span_start = start;
             r->span_end = p;
         }
-        p = skip_space(r, p);
-        if (*p == ',')
-            p = skip_space(r, p + 1);
-        else if (AW_LIKELY(*p == '}'))
-            return finish_object(r, p, self, sorted);
-        else
-            return fail(r, p, p >= r->end ? "the text ends inside an object" : "',' or '}' expected");
+        p = after_member(r, p, &end);
+        if (!end)
+            p = before_member(r, p, false, &end);
     }
+    return p ? finish_object(r, p, self, sorted) : NULL;
+}
+
+static const char *read_known_plain(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own)
+{
+    return read_known(r, p, self, depth, own, false);
+}
+
+static const char *read_known_tracked(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own)
+{
+    return read_known(r, p, self, depth, own, true);
 }
 
 static const char *read_array(struct reader *r, const char *p, uint32_t self, uint32_t depth)
@@ -584,7 +744,7 @@ static const char *read_array(struct reader *r, const char *p, uint32_t self, ui
         else
             array->first = child;
         array->last = child;
-        p = read_value(r, p, child, depth, NULL);
+        p = read_value(r, p, child, depth);
         if (AW_UNLIKELY(p == NULL))
             return NULL;
         p = skip_space(r, p);
@@ -610,10 +770,11 @@ static inline const char *read_word(struct reader *r, const char *p, struct json
 /* The words are padded: texts have 16 readable bytes behind them. */
 static const char word_true[32] = "true", word_false[32] = "false", word_null[32] = "null";
 
-static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape *shape)
+static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth)
 {
     struct json_node *n = &r->doc->nodes[self];
     uint8_t key_flags = n->flags;
+    p = skip_space(r, p);
     const char *s = p;
     n->len = 0;
     n->text = NULL;
@@ -623,16 +784,14 @@ static const char *read_value(struct reader *r, const char *p, uint32_t self, ui
         if (AW_UNLIKELY(p == NULL))
             return NULL;
         n->type = JSON_STRING;
-        n->flags &= (uint8_t)~TEXT_NON_ASCII;
-        if (r->marking && is_marked(r, s, p))
-            n->flags |= JSON_MARKED;
+        n->flags = (uint8_t)((n->flags & ~TEXT_NON_ASCII) | mark_flag(r, s, p));
         break;
     case '{':
     case '[':
         if (AW_UNLIKELY(depth == 0))
             return fail(r, p, "nested too deeply");
         n->type = *p == '{' ? JSON_OBJECT : JSON_ARRAY;
-        return *p == '{' ? read_object(r, p, self, depth - 1, shape) : read_array(r, p, self, depth - 1);
+        return *p == '[' ? read_array(r, p, self, depth - 1) : read_object(r, p, self, depth - 1);
     case 't':
         p = read_word(r, p, n, word_true, 4, JSON_TRUE);
         break;
@@ -655,32 +814,48 @@ static const char *read_value(struct reader *r, const char *p, uint32_t self, ui
     return p;
 }
 
+static inline const char *read_top(struct reader *r, const char *p, const struct json_read_options *o)
+{
+    const struct json_shape_member top = {"", 0, 0, o->shape};
+    p = skip_space(r, p);
+    if (!o->shape || *p != '{' || o->max_depth == 0)
+        return read_value(r, p, JSON_TOP, o->max_depth);
+    r->doc->nodes[JSON_TOP].type = JSON_OBJECT;
+    return o->want_canonical ? read_known_tracked(r, p, JSON_TOP, o->max_depth - 1, &top)
+                             : read_known_plain(r, p, JSON_TOP, o->max_depth - 1, &top);
+}
+
 int json_read(struct json_doc *doc, const struct json_read_options *o, struct json_read_result *ret, struct json_error *ret_error)
 {
     static const uint32_t no_marks[] = {UINT32_MAX};
+    static const struct json_expect nothing[JSON_EXPECTS];
     struct reader r = {.doc = doc,
                        .end = doc->text + doc->len,
                        .marks = o->marks ? o->marks : no_marks,
                        .slots = o->slots,
+                       .expect = doc->expect ? doc->expect : nothing,
                        .error = ret_error,
                        .rc = 0,
                        .accept_rounded = o->accept_rounded,
                        .mark_all = o->mark_all,
                        .marking = o->mark_all || o->marks,
-                       .canonical = true,
+                       .canonical = o->want_canonical,
                        .span_slot = o->span_slot};
     const char *p = doc->text;
+    r.mark_at = r.marking ? doc->text : r.end + TEXT_PAD;
+    if (r.marking && !r.mark_all)
+        r.mark_at = *r.marks == UINT32_MAX ? r.end + TEXT_PAD : doc->text + *r.marks;
     if (json_node_new(doc) != JSON_TOP)
         return -ENOMEM;
     if (memcmp(p, "\xef\xbb\xbf", 3) == 0)
         p = fail(&r, p, "byte order mark: JSON text must begin without one");
     else
-        p = read_value(&r, skip_space(&r, p), JSON_TOP, o->max_depth, o->shape);
+        p = read_top(&r, p, o);
     if (p) {
         p = skip_space(&r, p);
         if (p == r.end) {
             if (ret)
-                *ret = (struct json_read_result){r.canonical, r.span_start ? (size_t)(r.span_start - doc->text) : 0,
+                *ret = (struct json_read_result){r.present, r.canonical, r.span_start ? (size_t)(r.span_start - doc->text) : 0,
                                                  r.span_start ? (size_t)(r.span_end - doc->text) : 0};
             return 0;
         }

@@ -30,6 +30,20 @@ struct json_node {
     uint16_t extra;       /* free for the owner of the tree */
 };
 
+struct json_shape;
+struct json_shape_member;
+#define JSON_SLOTS 64u /* slots are below */
+#define JSON_EXPECTS (2 * JSON_SLOTS) /* after a member; and, behind those, at an object's begin */
+
+/* A known member that came after another one last time; see json.c. */
+struct json_expect {
+    uint64_t literal[3], mask[3]; /* "name": and which bytes of it count */
+    uint64_t head;                /* text_head() of the name */
+    const struct json_shape *shape;
+    const struct json_shape_member *member;
+    uint8_t len, slot; /* of the literal; of the member */
+};
+
 struct json_doc {
     struct json_node *nodes;
     uint32_t count, capacity; /* of nodes */
@@ -41,6 +55,7 @@ struct json_doc {
     char *out; /* json_canonical() */
     size_t out_capacity;
     struct arena arena; /* number texts that are not their literal */
+    struct json_expect *expect; /* JSON_EXPECTS entries; NULL: nothing learnt yet */
 };
 
 /* A known object: its members' values go into slots[] and are not linked as children. Members stand sorted by length; the
@@ -60,13 +75,15 @@ struct json_read_options {
     uint32_t max_depth;
     bool accept_rounded;            /* integers that are the ES6 text of their double are fine: what a canonical writer wrote */
     const struct json_shape *shape; /* of the top object; or NULL */
-    uint32_t *slots;                /* with shape: zeroed by the caller */
+    uint32_t *slots;                /* with shape: node indexes of known members, valid where present says so */
     const uint32_t *marks;          /* rising offsets, ended by UINT32_MAX: strings and numbers over one get JSON_MARKED */
     bool mark_all;
-    uint8_t span_slot; /* whose place in the text is wanted; 0 = none */
+    bool want_canonical; /* result->canonical is wanted */
+    uint8_t span_slot;   /* whose place in the text is wanted; 0 = none */
 };
 struct json_read_result {
-    bool canonical; /* the text is, byte for byte, what a canonical writer would have written */
+    uint64_t present; /* a bit for each slot that was found */
+    bool canonical;   /* the text is, byte for byte, what a canonical writer would have written */
     size_t span_start, span_end; /* of span_slot's member, from its name's quote to its value's end; both 0: absent */
 };
 

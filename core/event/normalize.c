@@ -73,12 +73,13 @@ static void take_extra(struct emit *e, unsigned group, const struct json_node *b
 static inline void take_event(struct emit *e, const struct event_tree *t)
 {
     const struct json_node *nodes = t->doc.nodes;
-    for (unsigned slot = SLOT_NONE + 1; slot < SLOT_COUNT; slot++) {
-        if (t->slots[slot])
-            set_slot(e, slot, &nodes[t->slots[slot]], nodes);
+    e->present = t->present;
+    for (uint64_t live = t->present; live; live &= live - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(live);
+        e->v[slot] = (struct node_ref){&nodes[t->slots[slot]], nodes};
     }
     for (unsigned g = 0; g < GROUP_COUNT; g++) {
-        if (t->slots[slot_groups[g].slot])
+        if (t->present & SLOT_BIT(slot_groups[g].slot))
             take_extra(e, g, nodes, &nodes[t->slots[slot_groups[g].slot]]);
     }
 }
@@ -258,11 +259,23 @@ static void check_roles(struct emit *e)
     }
 }
 
+/* Nearly all members are texts, and are texts. */
+#define TEXT_SLOTS                                                                                                     \
+    (((UINT64_MAX << SLOT_ACTION) & ~(UINT64_MAX << SLOT_COUNT)) &                                                     \
+     ~(SLOT_BIT(SLOT_ACTOR) | SLOT_BIT(SLOT_CONTEXT) | SLOT_BIT(SLOT_DIFF) | SLOT_BIT(SLOT_DIFF_TRUNCATED) |           \
+       SLOT_BIT(SLOT_METADATA) | SLOT_BIT(SLOT_METADATA_TRUNCATED) | SLOT_BIT(SLOT_SCHEMA_VERSION) |                   \
+       SLOT_BIT(SLOT_TARGET) | SLOT_BIT(SLOT_ACTOR_ROLES)))
+
 static inline void check_types(struct emit *e)
 {
     static const uint8_t type_of[] = {[KIND_TEXT] = JSON_STRING, [KIND_OBJECT] = JSON_OBJECT, [KIND_ROLES] = JSON_ARRAY,
                                       [KIND_BOOL] = JSON_TRUE, [KIND_VERSION] = JSON_NUMBER};
-    for (uint64_t live = e->present; live; live &= live - 1) {
+    uint64_t other = e->present & ~TEXT_SLOTS;
+    for (uint64_t live = e->present & TEXT_SLOTS; live; live &= live - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(live);
+        other |= (uint64_t)(e->v[slot].node->type != JSON_STRING) << slot;
+    }
+    for (uint64_t live = other; live; live &= live - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(live), kind = slot_specs[slot].kind;
         const struct json_node *n = e->v[slot].node;
         bool good = n->type == type_of[kind] || (kind == KIND_BOOL && n->type == JSON_FALSE);
@@ -383,6 +396,18 @@ static void check(struct emit *e)
 
 /* ---- what nobody gave --------------------------------------------------------------------------------------------------*/
 
+/* An object is there when one of its members is. */
+static void complete_groups(struct emit *e)
+{
+    static const struct json_node object = {.type = JSON_OBJECT};
+    for (unsigned g = 0; g < GROUP_COUNT; g++) {
+        const struct slot_group *group = &slot_groups[g];
+        uint64_t mask = (UINT64_MAX << group->first) & (UINT64_MAX >> (63 - group->last));
+        if (!(e->present & SLOT_BIT(group->slot)) && (e->present & mask))
+            set_slot(e, group->slot, &object, NULL);
+    }
+}
+
 static int make_missing(struct emit *e)
 {
     uint64_t missing = ~e->present & (SLOT_BIT(SLOT_EVENT_ID) | SLOT_BIT(SLOT_OCCURRED_AT));
@@ -398,21 +423,10 @@ static int make_missing(struct emit *e)
             size_t len = clock_format_rfc3339((int64_t)now, e->occurred_at);
             e->occurred_ns = (int64_t)(now - now % 1000000); /* what the text says */
             set_slot(e, SLOT_OCCURRED_AT, make_node(e, 1, JSON_STRING, e->occurred_at, len), NULL);
+            complete_groups(e);
         }
     }
     return AW_SUCCESS;
-}
-
-/* An object is there when one of its members is. */
-static void complete_groups(struct emit *e)
-{
-    static const struct json_node object = {.type = JSON_OBJECT};
-    for (unsigned g = 0; g < GROUP_COUNT; g++) {
-        const struct slot_group *group = &slot_groups[g];
-        uint64_t mask = (UINT64_MAX << group->first) & (UINT64_MAX >> (63 - group->last));
-        if (!(e->present & SLOT_BIT(group->slot)) && (e->present & mask))
-            set_slot(e, group->slot, &object, NULL);
-    }
 }
 
 static void emit_init(struct emit *e, struct work *w, const struct event_policy *policy, const struct event_tree *source)
@@ -447,7 +461,6 @@ static int prepare(struct emit *e, const struct aw_context *const *contexts, siz
     int rc = make_missing(e);
     if (AW_UNLIKELY(rc != AW_SUCCESS))
         return rc;
-    complete_groups(e);
     if (AW_UNLIKELY(e->work->merged.doc.count > 1))
         e->bound += e->work->merged.bound + e->work->merged.doc.count * node_room(e->policy);
     rc = emit_event(e);
@@ -475,17 +488,18 @@ static int read_event(struct work *w, const struct event_policy *policy, const c
     uint32_t marks[MARKS];
     struct json_error error = {0, 0, 0, ""};
     struct json_read_options options = {.max_depth = policy->max_depth, .shape = &shape_event, .slots = w->in.slots};
-    memset(w->in.slots, 0, sizeof w->in.slots);
+    struct json_read_result result;
     int rc = json_load(&w->in.doc, json, len);
     if (AW_LIKELY(rc == 0)) {
         if (policy->scanners) {
             options.mark_all = !scan_marks(w->in.doc.text, len, marks, MARKS);
             options.marks = marks;
         }
-        rc = json_read(&w->in.doc, &options, NULL, &error);
+        rc = json_read(&w->in.doc, &options, &result, &error);
     }
     if (AW_UNLIKELY(rc != 0))
         return json_problem(rc, &error);
+    w->in.present = result.present;
     return AW_LIKELY(w->in.doc.nodes[JSON_TOP].type == JSON_OBJECT) ? AW_SUCCESS : not_an_object();
 }
 

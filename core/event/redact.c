@@ -48,13 +48,18 @@ unsigned redact_judge(struct redactor *r, const struct event_policy *policy, con
     return pattern_matches(r, policy, name, len) ? REDACT_MASKED : 0;
 }
 
-unsigned redact_name_slow(struct redactor *r, const struct event_policy *policy, const char *name, size_t len)
+unsigned redact_name_slow(struct redactor *r, const struct event_policy *policy, const struct json_node *n)
 {
-    unsigned verdict = redact_judge(r, policy, name, len);
-    if (len <= REDACT_CACHE_NAME) {
-        struct redact_verdict *v = redact_cache_slot(r, name, len);
-        *v = (struct redact_verdict){.generation = policy->generation, .len = (uint8_t)len, .verdict = (uint8_t)verdict};
-        memcpy(v->name, name, len);
+    unsigned verdict = redact_judge(r, policy, n->key, n->key_len);
+    if (n->key_len <= REDACT_CACHE_NAME) {
+        uint64_t tail = redact_tail(n->key, n->key_len);
+        struct redact_verdict *v = redact_cache_slot(r, n->key_head, tail, n->key_len);
+        *v = (struct redact_verdict){.generation = policy->generation,
+                                     .head = n->key_head,
+                                     .tail = tail,
+                                     .len = (uint8_t)n->key_len,
+                                     .verdict = (uint8_t)verdict};
+        memcpy(v->name, n->key, n->key_len);
     }
     return verdict;
 }

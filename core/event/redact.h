@@ -22,12 +22,14 @@
 struct event_policy;
 struct pcre2_real_match_data_8; /* pcre2_match_data */
 
-#define REDACT_CACHE 256u     /* names, a power of two */
-#define REDACT_CACHE_NAME 40u /* longest name kept */
+#define REDACT_CACHE_BITS 8u
+#define REDACT_CACHE (1u << REDACT_CACHE_BITS) /* names */
+#define REDACT_CACHE_NAME 32u                  /* longest name kept */
 
 struct redact_verdict {
-    uint64_t generation; /* of the policy that gave it; 0 = empty */
-    char name[REDACT_CACHE_NAME]; /* zero-filled */
+    uint64_t generation;          /* of the policy that gave it; 0 = empty */
+    uint64_t head, tail;          /* text_head() of the name, and of its last 8 bytes when it is longer than 8 */
+    char name[REDACT_CACHE_NAME]; /* names over 16 bytes */
     uint8_t len, verdict, reserved[6];
 };
 
@@ -46,29 +48,29 @@ void redactor_release(struct redactor *r);
 #define REDACT_ALLOWED 2u
 /* The verdict itself, without the cache; any name. */
 unsigned redact_judge(struct redactor *r, const struct event_policy *policy, const char *name, size_t len);
-unsigned redact_name_slow(struct redactor *r, const struct event_policy *policy, const char *name, size_t len);
+unsigned redact_name_slow(struct redactor *r, const struct event_policy *policy, const struct json_node *n);
 
-static inline struct redact_verdict *redact_cache_slot(struct redactor *r, const char *name, size_t len)
+static inline struct redact_verdict *redact_cache_slot(struct redactor *r, uint64_t head, uint64_t tail, size_t len)
 {
-    uint64_t h = text_head(name, len) ^ (len > 8 ? text_head(name + len - 8, 8) * 3 : 0) ^ len;
-    return &r->cache[h * UINT64_C(0x9e3779b97f4a7c15) >> 56 & (REDACT_CACHE - 1)];
+    return &r->cache[((head ^ tail * 3 ^ len) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - REDACT_CACHE_BITS)];
+}
+
+static inline uint64_t redact_tail(const char *name, size_t len)
+{
+    return len > 8 ? text_head(name + len - 8, 8) : 0;
 }
 
 /* REDACT_* by the name of a member alone. 16 bytes behind the name must be readable. generation: the policy's. */
-static inline unsigned redact_name(struct redactor *r, const struct event_policy *policy, uint64_t generation, const char *name,
-                                   size_t len)
+static inline unsigned redact_name(struct redactor *r, const struct event_policy *policy, uint64_t generation,
+                                   const struct json_node *n)
 {
-    if (AW_LIKELY(len <= REDACT_CACHE_NAME)) {
-        const struct redact_verdict *v = redact_cache_slot(r, name, len);
-        if (AW_LIKELY(v->generation == generation && v->len == len)) {
-            size_t i = 0;
-            while (i < len && text_head(v->name + i, 8) == text_head(name + i, len - i))
-                i += 8;
-            if (AW_LIKELY(i >= len))
-                return v->verdict;
-        }
-    }
-    return redact_name_slow(r, policy, name, len);
+    size_t len = n->key_len;
+    uint64_t tail = redact_tail(n->key, len);
+    const struct redact_verdict *v = redact_cache_slot(r, n->key_head, tail, len);
+    if (AW_LIKELY(v->generation == generation && v->head == n->key_head && v->tail == tail && v->len == len) &&
+        (AW_LIKELY(len <= 16) || memcmp(v->name, n->key, len) == 0))
+        return v->verdict;
+    return redact_name_slow(r, policy, n);
 }
 
 /* Path states: bit sets over all steps of all rules. NULL row: no rule can match below. */
@@ -84,7 +86,12 @@ unsigned redact_step(const struct event_policy *policy, const uint64_t *from, co
 /* ---- value scanners (scan.c) ----------------------------------------------------------------------------------------*/
 
 /* Might a scanner find something in the text? Cheap, errs on the side of yes. 64 bytes behind the text must be readable. */
-bool scan_suspicious(const char *text, size_t len);
+#define SCAN_SHORTEST 13u /* no secret that is looked for is shorter */
+bool scan_suspicious_slow(const char *text, size_t len);
+static inline bool scan_suspicious(const char *text, size_t len)
+{
+    return len >= SCAN_SHORTEST && scan_suspicious_slow(text, len);
+}
 /* Rising offsets of suspicious places, at most max - 1, then UINT32_MAX; false: there were more. Zero bytes follow the text. */
 bool scan_marks(const char *text, size_t len, uint32_t *marks, size_t max);
 /* Masks secrets in a text. 0: none found; else how many, with the new text in the arena; -1: no memory. */

@@ -112,27 +112,29 @@ static bool begins_secret(const char *text, size_t i, size_t len)
     }
 }
 
-/* Ends of runs of at least 13 digits and separators, across blocks. Bit i says that 12 pairs end at i. */
-struct runs {
-    uint64_t one, two, four, eight, twelve; /* of the block before */
-};
-
-static inline uint64_t new_runs(struct runs *r, uint64_t pairs)
+/* Ends of runs of at least 13 digits and separators, that is of 12 pairs, across the border to the block before. */
+static uint64_t run_ends(uint64_t before, uint64_t pairs)
 {
-    uint64_t two = pairs & (pairs << 1 | r->one >> 63);
-    uint64_t four = two & (two << 2 | r->two >> 62);
-    uint64_t eight = four & (four << 4 | r->four >> 60);
-    uint64_t twelve = eight & (eight << 4 | r->eight >> 60);
-    uint64_t fresh = twelve & ~(twelve << 1 | r->twelve >> 63);
-    *r = (struct runs){pairs, two, four, eight, twelve};
-    return fresh;
+    __extension__ typedef unsigned __int128 u128;
+    u128 one = (u128)pairs << 64 | before;
+    u128 two = one & one << 1, four = two & two << 2, eight = four & four << 4, twelve = eight & eight << 4;
+    return (uint64_t)((twelve & ~(twelve << 1)) >> 64);
+}
+
+/* Such a run fills at least one aligned group of four bits of this block, or the last one of the block before and goes on
+ * here. */
+static inline bool may_have_run(uint64_t before, uint64_t pairs)
+{
+    uint64_t two = pairs & pairs >> 1;
+    uint64_t full = two & two >> 2 & UINT64_C(0x1111111111111111);
+    return full != 0 || ((before >> 60 == 0xf) & pairs);
 }
 
 struct finder {
     const char *text;
     size_t len, max, count;
     uint32_t *marks;
-    struct runs runs;
+    uint64_t before; /* digit pairs of the block before */
 };
 
 /* False: there is no room for another mark. */
@@ -143,13 +145,14 @@ static inline bool take_block(struct finder *f, size_t at, struct block b)
         b.tokens &= live;
         b.digits &= live;
     }
-    uint64_t hits = b.tokens | new_runs(&f->runs, b.digits);
+    uint64_t runs = AW_UNLIKELY(may_have_run(f->before, b.digits)) ? run_ends(f->before, b.digits) : 0;
+    uint64_t hits = b.tokens | runs;
+    f->before = b.digits;
     while (AW_UNLIKELY(hits != 0)) {
         unsigned bit = (unsigned)__builtin_ctzll(hits);
         size_t i = at + bit;
-        bool token = b.tokens >> bit & 1;
         hits &= hits - 1;
-        if (token && !begins_secret(f->text, i, f->len) && !(f->runs.twelve >> bit & 1))
+        if (!(runs >> bit & 1) && !begins_secret(f->text, i, f->len))
             continue;
         if (f->count + 1 >= f->max)
             return false;
@@ -190,10 +193,8 @@ bool scan_marks(const char *text, size_t len, uint32_t *marks, size_t max)
     return all;
 }
 
-bool scan_suspicious(const char *text, size_t len)
+bool scan_suspicious_slow(const char *text, size_t len)
 {
     uint32_t mark[2];
-    if (len < 13) /* shorter than every secret that is looked for */
-        return false;
     return !scan_marks(text, len, mark, 2) || mark[0] != UINT32_MAX;
 }

@@ -165,8 +165,9 @@ unsigned schema_slot(const char *path, size_t len)
     if (len >= JSON_SHAPE_NAME)
         return SLOT_NONE;
     const struct json_shape_member *m = &shape_paths.members[shape_paths.first[len]];
+    uint64_t head = text_head_exact(path, len);
     for (; m->len == len; m++) {
-        if (memcmp(m->name, path, len) == 0)
+        if (text_head(m->name, 8) == head && (len <= 8 || memcmp(m->name + 8, path + 8, len - 8) == 0))
             return m->slot;
     }
     return SLOT_NONE;

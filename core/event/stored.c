@@ -152,8 +152,12 @@ int event_parse_stored(const char *json, size_t len, struct stored_event *ret)
 {
     struct json_error error = {0, 0, 0, ""};
     uint32_t slots[IN_COUNT] = {0};
-    struct json_read_options options = {
-        .max_depth = STORED_DEPTH, .accept_rounded = true, .shape = &shape_stored, .slots = slots, .span_slot = IN_INTEGRITY};
+    struct json_read_options options = {.max_depth = STORED_DEPTH,
+                                        .accept_rounded = true,
+                                        .shape = &shape_stored,
+                                        .slots = slots,
+                                        .want_canonical = true,
+                                        .span_slot = IN_INTEGRITY};
     struct json_read_result result;
     struct work *w = work_get();
     if (AW_UNLIKELY(!w))

@@ -53,4 +53,21 @@ static inline uint64_t text_head(const char *in, size_t len)
     return len >= 8 ? v : len == 0 ? 0 : v & ~(UINT64_MAX >> (8 * len));
 }
 
+/* The same for a name that nothing readable may follow. */
+static inline uint64_t text_head_exact(const char *in, size_t len)
+{
+    char few[8] = {0};
+    if (len >= 8)
+        return text_head(in, 8);
+    if (len >= 4) {
+        memcpy(few, in, 4);
+        memcpy(few + len - 4, in + len - 4, 4);
+    } else if (len > 0) {
+        few[0] = in[0];
+        few[len / 2] = in[len / 2];
+        few[len - 1] = in[len - 1];
+    }
+    return text_head(few, 8);
+}
+
 #endif

@@ -14,6 +14,7 @@ void tree_init(struct event_tree *t)
 {
     json_doc_init(&t->doc);
     memset(t->slots, 0, sizeof t->slots);
+    t->present = 0;
     t->bound = 0;
 }
 
@@ -21,6 +22,7 @@ void tree_reset(struct event_tree *t)
 {
     json_doc_reset(&t->doc);
     memset(t->slots, 0, sizeof t->slots);
+    t->present = 0;
     t->bound = 0;
 }
 
@@ -147,8 +149,9 @@ static void link_item(struct event_tree *t, uint32_t array, uint32_t child)
 static uint32_t find_child(const struct event_tree *t, uint32_t object, const char *key, size_t len)
 {
     const struct json_node *nodes = t->doc.nodes;
+    uint64_t head = text_head_exact(key, len);
     for (uint32_t c = nodes[object].first; c; c = nodes[c].next) {
-        if (nodes[c].key_len == len && memcmp(nodes[c].key, key, len) == 0)
+        if (nodes[c].key_head == head && nodes[c].key_len == len && (len <= 8 || memcmp(nodes[c].key, key, len) == 0))
             return c;
     }
     return 0;
@@ -159,7 +162,8 @@ static uint32_t find_child(const struct event_tree *t, uint32_t object, const ch
 struct step {
     enum { STEP_NAME, STEP_APPEND, STEP_INDEX } kind;
     size_t len, index;
-    char name[NAME_MAX_BYTES];
+    const char *name;           /* in the path, or in unescaped */
+    char unescaped[NAME_MAX_BYTES];
 };
 
 static const char *next_index(const char *p, struct step *s, const char **ret_why)
@@ -181,21 +185,37 @@ static const char *next_index(const char *p, struct step *s, const char **ret_wh
     return *p == '.' ? p + 1 : p;
 }
 
-/* One step of a path; returns where the next one begins. */
-static const char *next_step(const char *p, struct step *s, const char **ret_why)
+/* A name with backslashes, from its begin on; NULL: too long. */
+static AW_COLD const char *unescape_name(const char *p, struct step *s)
 {
-    if (*p == '[')
-        return next_index(p, s, ret_why);
-    s->kind = STEP_NAME;
+    s->name = s->unescaped;
     s->len = 0;
     for (; *p != '\0' && *p != '.' && *p != '['; p++) {
         if (*p == '\\' && p[1] != '\0')
             p++;
-        if (s->len == sizeof s->name) {
-            *ret_why = "a name in the path is longer than 1024 bytes";
+        if (s->len == sizeof s->unescaped)
             return NULL;
-        }
-        s->name[s->len++] = *p;
+        s->unescaped[s->len++] = *p;
+    }
+    return p;
+}
+
+/* One step of a path; returns where the next one begins. */
+static inline const char *next_step(const char *p, struct step *s, const char **ret_why)
+{
+    static const bool ends_name[256] = {['\0'] = true, ['.'] = true, ['['] = true, ['\\'] = true};
+    if (*p == '[')
+        return next_index(p, s, ret_why);
+    s->kind = STEP_NAME;
+    s->name = p;
+    while (!ends_name[(unsigned char)*p])
+        p++;
+    s->len = (size_t)(p - s->name);
+    if (AW_UNLIKELY(*p == '\\'))
+        p = unescape_name(s->name, s);
+    if (AW_UNLIKELY(p == NULL || s->len > NAME_MAX_BYTES)) {
+        *ret_why = "a name in the path is longer than 1024 bytes";
+        return NULL;
     }
     if (s->len == 0 || (*p == '.' && p[1] == '\0')) {
         *ret_why = "the path has an empty name";
@@ -243,8 +263,10 @@ static uint32_t take_step(struct event_tree *t, uint32_t at, const struct step *
 
 static uint32_t slot_node(struct event_tree *t, unsigned slot)
 {
-    if (t->slots[slot] == 0)
+    if (t->slots[slot] == 0) {
         t->slots[slot] = json_node_new(&t->doc);
+        t->present |= t->slots[slot] ? SLOT_BIT(slot) : 0;
+    }
     return t->slots[slot];
 }
 
@@ -253,8 +275,10 @@ static uint32_t give_up(struct event_tree *t, unsigned slot, uint32_t last)
 {
     if (last && t->doc.nodes[last].type == JSON_NONE)
         t->doc.nodes[last].type = JSON_OBJECT;
-    if (t->slots[slot] == last)
+    if (t->slots[slot] == last) {
         t->slots[slot] = 0;
+        t->present &= ~SLOT_BIT(slot);
+    }
     return 0;
 }
 
@@ -262,6 +286,13 @@ static unsigned first_slot(const char **path, int *ret_rc, const char **ret_why)
 {
     struct step s;
     *ret_rc = AW_ERR_INVALID_EVENT;
+    if (strncmp(*path, "metadata.", 9) == 0) { /* by far the most frequent */
+        *path += 9;
+        if (**path != '\0')
+            return SLOT_METADATA;
+        *ret_why = "the path has an empty name";
+        return SLOT_NONE;
+    }
     if (strncmp(*path, "actor.roles[", 12) == 0) { /* the one array among the known members */
         *path += 11;
         return SLOT_ACTOR_ROLES;
@@ -392,6 +423,7 @@ bool tree_copy(struct event_tree *t, const struct event_tree *from)
         t->slots[s] = tree_import(t, from->doc.nodes, &from->doc.nodes[from->slots[s]], true);
         if (!t->slots[s])
             return false;
+        t->present |= SLOT_BIT(s);
     }
     return true;
 }
@@ -404,12 +436,14 @@ static int take_group(struct event_tree *t, unsigned group, const struct json_do
     t->slots[group] = tree_import(t, from->nodes, &from->nodes[JSON_TOP], true);
     if (!t->slots[group])
         return AW_ERR_NOMEM;
+    t->present |= SLOT_BIT(group);
     for (unsigned s = SLOT_NONE + 1; s < SLOT_COUNT; s++) {
         if (slot_specs[s].parent != group)
             continue;
         t->slots[s] = slots[s] ? tree_import(t, from->nodes, &from->nodes[slots[s]], true) : 0;
         if (slots[s] && !t->slots[s])
             return AW_ERR_NOMEM;
+        t->present = slots[s] ? t->present | SLOT_BIT(s) : t->present & ~SLOT_BIT(s);
     }
     return AW_SUCCESS;
 }

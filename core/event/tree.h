@@ -11,6 +11,7 @@
 struct event_tree {
     struct json_doc doc;
     uint32_t slots[SLOT_COUNT]; /* node indexes, 0 = absent; children of actor, context, target are their unknown members */
+    uint64_t present;           /* bits of the slots that are there */
     size_t bound;               /* canonical bytes of all texts and names, at most; grows until reset */
 };
 

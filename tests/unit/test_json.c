@@ -277,8 +277,8 @@ static void make_value(struct maker *m, int depth)
 static bool is_canonical(const char *text, size_t len, struct json_doc *doc)
 {
     struct json_error error = {0, 0, 0, ""};
-    struct json_read_options o = {.max_depth = 64, .accept_rounded = true};
-    struct json_read_result r = {false, 0, 0};
+    struct json_read_options o = {.max_depth = 64, .accept_rounded = true, .want_canonical = true};
+    struct json_read_result r = {0, false, 0, 0};
     return json_load(doc, text, len) == 0 && json_read(doc, &o, &r, &error) == 0 && r.canonical;
 }
 
