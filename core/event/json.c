@@ -699,6 +699,8 @@ static inline __attribute__((always_inline)) const char *read_known(struct reade
             before = child;
         }
         place = m ? m->slot : place;
+        if (AW_UNLIKELY((unsigned char)*p <= ' '))
+            p = skip_space(r, p);
         if (m && m->shape && *p == '{' && depth > 0) {
             n->type = JSON_OBJECT;
             p = tracked ? read_known_tracked(r, p, child, depth - 1, m) : read_known_plain(r, p, child, depth - 1, m);
