@@ -297,6 +297,8 @@ void descriptor_free(struct plugin *plugin)
         free_options(plugin->sinks[i].options);
     for (size_t i = 0; i < plugin->adapter_count; i++)
         free_options(plugin->adapters[i].options);
+    base_free_p(&plugin->descriptor.sinks);
+    base_free_p(&plugin->descriptor.adapters);
     base_free_p(&plugin->sinks);
     base_free_p(&plugin->adapters);
     plugin->sink_count = plugin->adapter_count = 0;
@@ -341,6 +343,8 @@ int descriptor_copy(const struct aw_plugin *theirs, struct load_report *report, 
     if (rc == 0 && report->count > 0)
         rc = -EINVAL;
     ret->descriptor = d;
+    ret->descriptor.sinks = NULL; /* only ever our own lists */
+    ret->descriptor.adapters = NULL;
     if (rc == 0)
         rc = publish_lists(ret);
     if (rc < 0)
