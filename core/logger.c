@@ -70,14 +70,16 @@ static int append(struct logger_core *core, const struct prepared *p, struct jou
         count_one(&core->dropped, 1);
         if (core->mode == SETTINGS_MODE_DROP)
             return diag_problem(AW_ERR_DROPPED, "journal", "is full: the event was dropped (mode = \"drop\")");
-        return diag_problem(AW_ERR_QUEUE_FULL, "journal", "is full and made no room within queue.timeout: the event was not taken");
+        return diag_problem(AW_ERR_QUEUE_FULL, "journal",
+                            "is full and made no room within queue.timeout: the event was not taken");
     case -EMSGSIZE:
         count_one(&core->invalid, 1);
         return diag_problem(AW_ERR_EVENT_TOO_LARGE, "", "the event is larger than the journal's ring can hold");
     case -ENOMEM:
         count_one(&core->failed, 1);
         return diag_problem(AW_ERR_NOMEM, "", "out of memory: the event was not taken");
-    case -EPERM: return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
+    case -EPERM:
+        return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
     default:
         count_one(&core->failed, 1);
         return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot store the event: %s", strerror(-rc));
@@ -99,8 +101,8 @@ static int wait_for_sinks(struct logger_core *core, uint64_t seq)
             result = AW_ERR_TIMEOUT;
         else if (rc != -ETIMEDOUT)
             result = AW_ERR_WRITE_FAILED;
-        diag_problem(result, s.name, "has not got the event yet (it stays in the journal)%s%s", s.last_error_text[0] ? "; last error: " : "",
-                     s.last_error_text);
+        diag_problem(result, s.name, "has not got the event yet (it stays in the journal)%s%s",
+                     s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
     }
     return result;
 }
@@ -123,7 +125,8 @@ static int take(struct logger_core *core, const struct prepared *p, struct aw_re
         rc = journal_sync(core->journal, jr.seq);
         if (rc < 0) {
             count_one(&core->failed, 1);
-            return diag_problem(AW_ERR_WRITE_FAILED, "journal", "the event could not be made durable: %s", strerror(-rc));
+            return diag_problem(AW_ERR_WRITE_FAILED, "journal", "the event could not be made durable: %s",
+                                strerror(-rc));
         }
     }
     return core->mode == SETTINGS_MODE_BLOCK ? wait_for_sinks(core, jr.seq) : AW_SUCCESS;
@@ -147,7 +150,8 @@ static int refused(struct logger_core *core, int rc)
     return rc;
 }
 
-int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const struct aw_builder *builder, struct aw_receipt *receipt)
+int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const struct aw_builder *builder,
+              struct aw_receipt *receipt)
 {
     const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
     struct prepared *p;
@@ -166,7 +170,8 @@ int aw_log(struct aw_logger *logger, const struct aw_builder *builder, struct aw
     return aw_log_in(logger, NULL, builder, receipt);
 }
 
-int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, const char *json, size_t len, struct aw_receipt *receipt)
+int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, const char *json, size_t len,
+                   struct aw_receipt *receipt)
 {
     const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
     struct prepared *p;
@@ -215,8 +220,8 @@ int aw_flush(struct aw_logger *logger, int timeout_ms)
         struct aw_sink_stats s = {.struct_size = sizeof s};
         delivery_get_stats(core->sinks[i], head, &s);
         int code = one == -ETIMEDOUT ? AW_ERR_TIMEOUT : AW_ERR_WRITE_FAILED;
-        diag_problem(code, s.name, "%llu events are not delivered yet; they stay in the journal%s%s", (unsigned long long)s.lag_events,
-                     s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
+        diag_problem(code, s.name, "%llu events are not delivered yet; they stay in the journal%s%s",
+                     (unsigned long long)s.lag_events, s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
         if (rc == 0)
             rc = code;
     }

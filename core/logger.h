@@ -28,8 +28,8 @@ struct aw_logger {
     struct logger_core *core;
     bool is_child;
     size_t context_count;
-    struct aw_context *own;                                  /* a child's copy, owned */
-    const struct aw_context *contexts[LOGGER_MAX_CONTEXTS];  /* own first, then the parents', outwards */
+    struct aw_context *own;                                 /* a child's copy, owned */
+    const struct aw_context *contexts[LOGGER_MAX_CONTEXTS]; /* own first, then the parents', outwards */
 };
 
 /* A number that differs in every forked child; the handler behind it is registered once. */

@@ -42,11 +42,13 @@ static int create_sink(struct logger_core *core, struct settings_sink *s, struct
         return rc;
     const struct aw_sink_class *class = plugin_sink(plugin, s->plugin);
     if (!class)
-        return diag_problem(AW_ERR_CONFIG, s->where, "sinks.%s: %s holds no sink \"%s\"", s->name, plugin->path, s->plugin);
+        return diag_problem(AW_ERR_CONFIG, s->where, "sinks.%s: %s holds no sink \"%s\"", s->name, plugin->path,
+                            s->plugin);
     char path[128];
     snprintf(path, sizeof path, "sinks.%s", s->name);
     struct aw_config *config;
-    rc = schema_config_create(class->options, s->group, settings_sink_core_keys, core->settings->base_dir, path, &config);
+    rc = schema_config_create(class->options, s->group, settings_sink_core_keys, core->settings->base_dir, path,
+                              &config);
     if (rc != 0)
         return rc;
     struct delivery_options options = {
@@ -88,10 +90,14 @@ static int open_journal(struct logger_core *core)
     options.diag = core->diag;
     int rc = journal_open(&options, &core->journal);
     switch (rc) {
-    case 0: break;
-    case -EWOULDBLOCK: return AW_ERR_BUSY;
-    case -ENOMEM: return AW_ERR_NOMEM;
-    default: return AW_ERR_IO;
+    case 0:
+        break;
+    case -EWOULDBLOCK:
+        return AW_ERR_BUSY;
+    case -ENOMEM:
+        return AW_ERR_NOMEM;
+    default:
+        return AW_ERR_IO;
     }
     core->head_at_open = journal_head(core->journal);
     return 0;
@@ -198,7 +204,8 @@ int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger
 static int close_in_child(struct aw_logger *logger)
 {
     free(logger);
-    return diag_problem(AW_ERR_FORK, "", "the logger belongs to the parent process; its copy in this process was dropped");
+    return diag_problem(AW_ERR_FORK, "",
+                        "the logger belongs to the parent process; its copy in this process was dropped");
 }
 
 int aw_close(struct aw_logger *logger, int timeout_ms)
@@ -220,7 +227,8 @@ int aw_close(struct aw_logger *logger, int timeout_ms)
         delivery_get_stats(core->sinks[i], journal_head(core->journal), &s);
         if (one != 0)
             rc = diag_problem(AW_ERR_TIMEOUT, s.name, "%llu events are not delivered yet; they stay in the journal%s%s",
-                              (unsigned long long)s.lag_events, s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
+                              (unsigned long long)s.lag_events, s.last_error_text[0] ? "; last error: " : "",
+                              s.last_error_text);
     }
     destroy_core(core);
     free(logger);

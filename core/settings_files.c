@@ -1,5 +1,7 @@
-/* settings_files.c - where audit.conf is, reading it and conf.d. See settings_private.h. SPDX-License-Identifier:
- * Apache-2.0 */
+/* settings_files.c - where audit.conf is, reading it and conf.d. See settings_private.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "base/base.h"

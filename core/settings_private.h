@@ -49,9 +49,9 @@ struct settings_env {
 extern const struct settings_env settings_environment[]; /* ended by variable == NULL */
 
 /* ---- settings_scan.c ---- */
-/* Looks at the text before libconfig does: finds what that accepts silently (integers out of range, NUL, bad UTF-8) or what
- * audit.conf does not have (@include, deep nesting). Returns the number of problems; with none, *ret is a malloc'd text to
- * parse, lines as before, in which integers over 32 bits have the L that libconfig needs. */
+/* Looks at the text before libconfig does: finds what that accepts silently (integers out of range, NUL, bad UTF-8) or
+ * what audit.conf does not have (@include, deep nesting). Returns the number of problems; with none, *ret is a malloc'd
+ * text to parse, lines as before, in which integers over 32 bits have the L that libconfig needs. */
 size_t settings_scan(const char *file, const char *text, size_t len, char **ret);
 
 /* ---- settings_files.c ---- */

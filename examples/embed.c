@@ -4,8 +4,8 @@
  *
  *   embed DIRECTORY FROM TO
  *
- * The trail goes to DIRECTORY/audit.jsonl. Shows: configuration as text, a child logger with what all events share, a builder,
- * a receipt, every problem of a refused event, and closing in time.
+ * The trail goes to DIRECTORY/audit.jsonl. Shows: configuration as text, a child logger with what all events share, a
+ * builder, a receipt, every problem of a refused event, and closing in time.
  */
 #include <audit/audit.h>
 
@@ -20,7 +20,8 @@ static void print_problems(const char *doing)
     size_t count;
     const struct aw_problem *const *problems = aw_problems(&count);
     for (size_t i = 0; i < count; i++)
-        fprintf(stderr, "%s: %s: %s: %s\n", doing, aw_error_name(problems[i]->code), problems[i]->path, problems[i]->message);
+        fprintf(stderr, "%s: %s: %s: %s\n", doing, aw_error_name(problems[i]->code), problems[i]->path,
+                problems[i]->message);
 }
 
 static struct aw_logger *open_logger(const char *directory)
@@ -73,7 +74,8 @@ static int log_rename(struct aw_logger *logger, const char *from, const char *to
         aw_set_string(event, "metadata.reason", strerror(failure));
     const int rc = aw_log(logger, event, &receipt);
     if (rc == AW_SUCCESS)
-        printf("event %s is number %llu, sealed as %s\n", receipt.event_id, (unsigned long long)receipt.seq, receipt.hash);
+        printf("event %s is number %llu, sealed as %s\n", receipt.event_id, (unsigned long long)receipt.seq,
+               receipt.hash);
     else
         print_problems("log");
     aw_builder_destroy(event);

@@ -149,8 +149,8 @@ bool clock_parse_rfc3339(const char *s, size_t len, int64_t *ret_ns)
     static const unsigned char month_days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     unsigned y, mo, d, h, mi, sec;
     if (len < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') || s[13] != ':' || s[16] != ':' ||
-        !get_digits(s, 4, &y) || !get_digits(s + 5, 2, &mo) || !get_digits(s + 8, 2, &d) || !get_digits(s + 11, 2, &h) ||
-        !get_digits(s + 14, 2, &mi) || !get_digits(s + 17, 2, &sec))
+        !get_digits(s, 4, &y) || !get_digits(s + 5, 2, &mo) || !get_digits(s + 8, 2, &d) ||
+        !get_digits(s + 11, 2, &h) || !get_digits(s + 14, 2, &mi) || !get_digits(s + 17, 2, &sec))
         return false;
     if (mo < 1 || mo > 12 || d < 1 || h > 23 || mi > 59 || sec > 60)
         return false;
@@ -165,7 +165,8 @@ bool clock_parse_rfc3339(const char *s, size_t len, int64_t *ret_ns)
     }
     if (p == end || !parse_offset(p, end, &offset))
         return false;
-    int64_t secs = days_from_civil(y, mo, d) * SECONDS_PER_DAY + (int64_t)h * 3600 + (int64_t)mi * 60 + (int64_t)sec - offset;
+    int64_t secs =
+        days_from_civil(y, mo, d) * SECONDS_PER_DAY + (int64_t)h * 3600 + (int64_t)mi * 60 + (int64_t)sec - offset;
     /* Years outside 1678..2261 are valid text but no int64_t nanoseconds: clamped, order is kept. */
     if (__builtin_mul_overflow(secs, (int64_t)NS_PER_S, ret_ns) || __builtin_add_overflow(*ret_ns, frac, ret_ns))
         *ret_ns = secs < 0 ? INT64_MIN : INT64_MAX;

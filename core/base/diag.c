@@ -148,9 +148,9 @@ void diag_log(const struct diag_out *out, int severity, const char *instance, co
 
 const char *aw_error_name(int code)
 {
-    static const char *const names[] = {"SUCCESS",      "INVALID_EVENT", "EVENT_TOO_LARGE", "DROPPED", "QUEUE_FULL",
-                                        "WRITE_FAILED", "SHUTDOWN",      "TIMEOUT",         "CONFIG",  "BUSY",
-                                        "NOMEM",        "IO",            "USAGE",           "NOTFOUND", "FORK"};
+    static const char *const names[] = {
+        "SUCCESS", "INVALID_EVENT", "EVENT_TOO_LARGE", "DROPPED", "QUEUE_FULL", "WRITE_FAILED", "SHUTDOWN", "TIMEOUT",
+        "CONFIG",  "BUSY",          "NOMEM",           "IO",      "USAGE",      "NOTFOUND",     "FORK"};
     if (code > 0 || -code >= (int)AW_ARRAY_LEN(names))
         return "UNKNOWN";
     return names[-code];

@@ -1,7 +1,8 @@
 /* diag.h - problems of the current call, and diagnostics. SPDX-License-Identifier: Apache-2.0
  *
- * Problems are kept per thread (aw_problems()); a public entry point starts with diag_reset(). Adding never fails: without
- * memory the last slot says so. At most DIAG_MAX_PROBLEMS are kept, then one that counts the rest. No cost without problems.
+ * Problems are kept per thread (aw_problems()); a public entry point starts with diag_reset(). Adding never fails:
+ * without memory the last slot says so. At most DIAG_MAX_PROBLEMS are kept, then one that counts the rest. No cost
+ * without problems.
  */
 #ifndef AW_DIAG_H
 #define AW_DIAG_H
@@ -27,6 +28,7 @@ struct diag_out {
     void *arg;
 };
 void diag_log(const struct diag_out *out, int severity, const char *instance, const char *fmt, ...) AW_PRINTF(4, 5);
-void diag_vlog(const struct diag_out *out, int severity, const char *instance, const char *fmt, va_list ap) AW_PRINTF(4, 0);
+void diag_vlog(const struct diag_out *out, int severity, const char *instance, const char *fmt, va_list ap)
+    AW_PRINTF(4, 0);
 
 #endif

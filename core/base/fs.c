@@ -104,7 +104,8 @@ ssize_t fs_pread_full(int fd, void *buf, size_t len, uint64_t offset)
 
 int fs_fdatasync(int fd)
 {
-    /* EINTR is not retried as a matter of course: whether the pages were written is unknown then, as after any failure. */
+    /* EINTR is not retried as a matter of course: whether the pages were written is unknown then, as after any failure.
+     */
     return fdatasync(fd) < 0 ? -errno : 0;
 }
 

@@ -16,7 +16,8 @@
 int fs_open(const char *path, int flags, mode_t mode, int *ret_fd);
 int fs_openat(int dirfd, const char *name, int flags, mode_t mode, int *ret_fd);
 int fs_close(int fd); /* reports the error; the descriptor is closed in any case */
-int fs_write_all(int fd, const void *buf, size_t len, size_t *ret_done); /* ret_done (may be NULL): bytes written, also on error */
+int fs_write_all(int fd, const void *buf, size_t len,
+                 size_t *ret_done); /* ret_done (may be NULL): bytes written, also on error */
 int fs_pwrite_all(int fd, const void *buf, size_t len, uint64_t offset, size_t *ret_done);
 ssize_t fs_pread_full(int fd, void *buf, size_t len, uint64_t offset); /* short only at end of file */
 int fs_fdatasync(int fd);
@@ -27,7 +28,7 @@ int fs_truncate(int fd, uint64_t len);
 int fs_renameat(int dirfd, const char *from, const char *to);
 int fs_unlinkat(int dirfd, const char *name);
 int fs_mkdir_p(const char *path, mode_t mode); /* mode for what is made; existing directories are left as they are */
-int fs_lock(int fd); /* flock exclusive, does not wait: -EWOULDBLOCK */
+int fs_lock(int fd);                           /* flock exclusive, does not wait: -EWOULDBLOCK */
 int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret); /* MAP_SHARED; at != NULL: MAP_FIXED */
 int fs_map_reserve(size_t len, void **ret);                                   /* PROT_NONE address space */
 void fs_unmap(void *p, size_t len);

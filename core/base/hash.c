@@ -45,8 +45,8 @@ static uint32_t crc_portable(uint32_t crc, const uint8_t *p, size_t n)
 }
 
 #if defined(__x86_64__)
-/* The crc32 instruction has a latency of three cycles and a throughput of one: three lanes side by side keep it busy. A lane's
- * value is moved over the bytes of the lanes behind it by a linear map, one table per byte of the value. */
+/* The crc32 instruction has a latency of three cycles and a throughput of one: three lanes side by side keep it busy. A
+ * lane's value is moved over the bytes of the lanes behind it by a linear map, one table per byte of the value. */
 #define CRC_LANE_LONG 128
 #define CRC_LANE_SHORT 48
 static uint32_t crc_skip_long[4][256], crc_skip_short[4][256]; /* over one lane of zeros */
@@ -78,7 +78,7 @@ static inline uint64_t crc_skip(uint32_t table[4][256], uint64_t c)
 }
 
 __attribute__((target("sse4.2"))) static inline uint64_t crc_three_lanes(uint64_t c, const uint8_t *p, size_t lane,
-                                                                          uint32_t table[4][256])
+                                                                         uint32_t table[4][256])
 {
     uint64_t c1 = 0, c2 = 0;
     for (size_t i = 0; i < lane; i += 8) {
@@ -115,7 +115,8 @@ uint32_t hash_crc32c(uint32_t crc, const void *buf, size_t len)
     return ~crc_portable(crc, buf, len);
 }
 
-/* ---- SipHash-2-4-128 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; 128-bit variant) ------------- */
+/* ---- SipHash-2-4-128 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; 128-bit variant) -------------
+ */
 
 struct sip_state {
     uint64_t v0, v1, v2, v3;
@@ -173,10 +174,11 @@ struct hash128 hash_sip128(const uint8_t key[16], const void *buf, size_t len)
     return r;
 }
 
-/* ---- SHA-256 ------------------------------------------------------------------------------------------------------ */
+/* ---- SHA-256 ------------------------------------------------------------------------------------------------------
+ */
 
-/* OpenSSL 3.0 allocates and frees the state of an EVP context with every use, also of one that is kept. Logging an event must
- * not allocate, so the functions below EVP are used while OpenSSL has them; they run the same code. */
+/* OpenSSL 3.0 allocates and frees the state of an EVP context with every use, also of one that is kept. Logging an
+ * event must not allocate, so the functions below EVP are used while OpenSSL has them; they run the same code. */
 #ifndef OPENSSL_NO_DEPRECATED_3_0
 
 struct hash_sha256 {
@@ -294,7 +296,8 @@ int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN])
     return rc;
 }
 
-/* ---- hex ---------------------------------------------------------------------------------------------------------- */
+/* ---- hex ----------------------------------------------------------------------------------------------------------
+ */
 
 void hash_hex(const uint8_t *in, size_t len, char *out)
 {

@@ -17,7 +17,7 @@ struct hash128 hash_sip128(const uint8_t key[16], const void *buf, size_t len);
 
 /* SHA-256 on a context that is made once and used again: no allocation after the first use. One thread at a time. */
 #define HASH_SHA256_LEN 32
-struct hash_sha256; /* opaque */
+struct hash_sha256;                               /* opaque */
 int hash_sha256_create(struct hash_sha256 **ret); /* 0, -ENOMEM, -EIO when the crypto library refuses */
 void hash_sha256_destroy(struct hash_sha256 *h);
 bool hash_sha256_begin(struct hash_sha256 *h);
@@ -25,7 +25,7 @@ bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len);
 bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN]);
 int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN]);
 
-void hash_hex(const uint8_t *in, size_t len, char *out);                 /* lower case, 2*len bytes, no NUL */
-bool hash_unhex(const char *in, size_t hex_len, uint8_t *out);           /* lower or upper case; false: not hex */
+void hash_hex(const uint8_t *in, size_t len, char *out);       /* lower case, 2*len bytes, no NUL */
+bool hash_unhex(const char *in, size_t hex_len, uint8_t *out); /* lower or upper case; false: not hex */
 
 #endif

@@ -37,7 +37,8 @@ static void on_fork_child(void)
 
 static void register_fork_handler(void)
 {
-    (void)pthread_atfork(NULL, NULL, on_fork_child); /* ENOMEM only; then ids of a child are still unlike by time and counter */
+    (void)pthread_atfork(NULL, NULL,
+                         on_fork_child); /* ENOMEM only; then ids of a child are still unlike by time and counter */
 }
 
 #define POOL_BYTES 256
@@ -67,8 +68,8 @@ static int pool_take(void *out, size_t len)
     return 0;
 }
 
-/* RFC 9562 section 6.2, method 1: a 30-bit counter behind the millisecond, seeded with 29 random bits each millisecond so
- * that it can count half a billion ids before it would have to borrow from the clock. */
+/* RFC 9562 section 6.2, method 1: a 30-bit counter behind the millisecond, seeded with 29 random bits each millisecond
+ * so that it can count half a billion ids before it would have to borrow from the clock. */
 int ids_uuid7(uint64_t real_ns, char out[IDS_UUID_LEN])
 {
     uint8_t random[8];

@@ -1,7 +1,8 @@
 /* breaker.h - circuit breaker of one sink. SPDX-License-Identifier: Apache-2.0
  *
- * closed: calls go through; `threshold` failures in a row open it. open: no calls until the cool-down is over. half-open:
- * `probes` calls must succeed in a row to close it, one failure opens it again. One thread, times in CLOCK_MONOTONIC ns.
+ * closed: calls go through; `threshold` failures in a row open it. open: no calls until the cool-down is over.
+ * half-open: `probes` calls must succeed in a row to close it, one failure opens it again. One thread, times in
+ * CLOCK_MONOTONIC ns.
  */
 #ifndef AW_BREAKER_H
 #define AW_BREAKER_H

@@ -98,8 +98,10 @@ int deadletter_add(struct deadletter *dl, const struct record_view *view, uint32
     char text[REASON_MAX + 1], now[CLOCK_RFC3339_MAX];
     text[put_reason(reason, text, REASON_MAX)] = '\0';
     clock_format_rfc3339((int64_t)clock_real_ns(), now);
-    int n = snprintf(line, HEAD_MAX, "{\"sink\":\"%s\",\"seq\":%llu,\"time\":\"%s\",\"attempts\":%u,\"reason\":\"%s\",\"event\":", dl->sink,
-                     (unsigned long long)view->head->seq, now, attempts, text);
+    int n =
+        snprintf(line, HEAD_MAX,
+                 "{\"sink\":\"%s\",\"seq\":%llu,\"time\":\"%s\",\"attempts\":%u,\"reason\":\"%s\",\"event\":", dl->sink,
+                 (unsigned long long)view->head->seq, now, attempts, text);
     if (n < 0 || n >= HEAD_MAX)
         return -EINVAL;
     size_t len = (size_t)n;
@@ -113,7 +115,8 @@ int deadletter_add(struct deadletter *dl, const struct record_view *view, uint32
     if (rc == 0)
         rc = fs_fdatasync(dl->fd);
     if (rc < 0) {
-        /* Cut the line off, so that the next try does not glue itself to a part; a new descriptor forgets the failed pages. */
+        /* Cut the line off, so that the next try does not glue itself to a part; a new descriptor forgets the failed
+         * pages. */
         (void)fs_truncate(dl->fd, (uint64_t)st.st_size);
         (void)fs_close(dl->fd);
         dl->fd = -1;

@@ -83,8 +83,9 @@ static int create_instance(struct delivery *d, const struct delivery_options *o)
     d->sink = NULL;
     char text[180];
     host_last_error(d->host, text, sizeof text);
-    return diag_problem(rc == AW_E_NOMEM ? AW_ERR_NOMEM : AW_ERR_CONFIG, o->where, "sinks.%s: plugin \"%s\" refuses these settings: %s",
-                        o->name, d->class->name, text[0] ? text : "it gave no reason");
+    return diag_problem(rc == AW_E_NOMEM ? AW_ERR_NOMEM : AW_ERR_CONFIG, o->where,
+                        "sinks.%s: plugin \"%s\" refuses these settings: %s", o->name, d->class->name,
+                        text[0] ? text : "it gave no reason");
 }
 
 static int init_locks(struct delivery *d)
@@ -93,7 +94,8 @@ static int init_locks(struct delivery *d)
     if (pthread_condattr_init(&attr) != 0)
         return AW_ERR_NOMEM;
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    int rc = pthread_mutex_init(&d->mutex, NULL) || pthread_cond_init(&d->changed, &attr) || pthread_cond_init(&d->poke, &attr);
+    int rc = pthread_mutex_init(&d->mutex, NULL) || pthread_cond_init(&d->changed, &attr) ||
+             pthread_cond_init(&d->poke, &attr);
     pthread_condattr_destroy(&attr);
     return rc ? AW_ERR_NOMEM : 0;
 }
@@ -120,7 +122,8 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
         delivery_destroy(d);
         return rc;
     }
-    breaker_init(&d->breaker, d->settings.breaker_threshold, d->settings.breaker_cooldown_ns, d->settings.breaker_probes);
+    breaker_init(&d->breaker, d->settings.breaker_threshold, d->settings.breaker_cooldown_ns,
+                 d->settings.breaker_probes);
     if (ids_random(&d->random_state, sizeof d->random_state) < 0)
         d->random_state = clock_mono_ns(); /* jitter only */
     *ret = d;
@@ -148,7 +151,8 @@ int delivery_attach(struct delivery *d, struct journal *journal)
     d->journal = journal;
     int rc = journal_cursor_open(journal, d->name, d->from, &d->cursor);
     if (rc < 0)
-        return diag_problem(rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_IO, d->name, "the sink's cursor cannot be opened: %s", strerror(-rc));
+        return diag_problem(rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_IO, d->name, "the sink's cursor cannot be opened: %s",
+                            strerror(-rc));
     atomic_store(&d->acked, journal_cursor_acked(d->cursor));
     return 0;
 }
@@ -159,7 +163,8 @@ int delivery_start(struct delivery *d)
     if (started == AW_E_CONFIG) {
         char text[180];
         host_last_error(d->host, text, sizeof text);
-        return diag_problem(AW_ERR_CONFIG, d->name, "plugin \"%s\" cannot start: %s", d->class->name, text[0] ? text : "it gave no reason");
+        return diag_problem(AW_ERR_CONFIG, d->name, "plugin \"%s\" cannot start: %s", d->class->name,
+                            text[0] ? text : "it gave no reason");
     }
     if (started != AW_OK) {
         worker_note_failure(d, started, "start");
@@ -235,7 +240,8 @@ int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
     pthread_mutex_unlock(&d->mutex);
     journal_wake(d->journal);
     /* A second more than the deadline: the worker itself needs a moment to leave at it. */
-    struct timespec until = to_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u : deadline_mono_ns);
+    struct timespec until =
+        to_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u : deadline_mono_ns);
     pthread_mutex_lock(&d->mutex);
     while (!d->ended && pthread_cond_timedwait(&d->changed, &d->mutex, &until) != ETIMEDOUT)
         ;
@@ -246,7 +252,8 @@ int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
         d->thread_started = false;
     } else {
         d->abandoned = true;
-        diag_log(&d->diag, AW_LOG_PLUGIN_MISBEHAVING, d->name, "the plugin does not return from a call; its thread is given up");
+        diag_log(&d->diag, AW_LOG_PLUGIN_MISBEHAVING, d->name,
+                 "the plugin does not return from a call; its thread is given up");
     }
     if (atomic_load_explicit(&d->acked, memory_order_acquire) >= head)
         return 0;

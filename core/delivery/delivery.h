@@ -9,41 +9,45 @@
 #include "plugin/registry.h"
 
 struct delivery_settings {
-    uint32_t batch_events;       /* 100 */
-    uint64_t batch_bytes;        /* 1 MiB */
-    uint64_t flush_interval_ns;  /* 250 ms: how long accepted events may wait for flush() and small batches for company */
-    uint32_t retry_max;          /* 8: consecutive failures of one batch before a warning is repeated; never gives up */
-    uint64_t retry_base_ns;      /* 250 ms */
-    uint64_t retry_cap_ns;       /* 30 s */
-    uint32_t breaker_threshold;  /* 5 consecutive transient failures */
+    uint32_t batch_events; /* 100 */
+    uint64_t batch_bytes;  /* 1 MiB */
+    uint64_t
+        flush_interval_ns;  /* 250 ms: how long accepted events may wait for flush() and small batches for company */
+    uint32_t retry_max;     /* 8: consecutive failures of one batch before a warning is repeated; never gives up */
+    uint64_t retry_base_ns; /* 250 ms */
+    uint64_t retry_cap_ns;  /* 30 s */
+    uint32_t breaker_threshold;   /* 5 consecutive transient failures */
     uint64_t breaker_cooldown_ns; /* 10 s */
-    uint32_t breaker_probes;     /* 1 */
-    uint64_t write_deadline_ns;  /* 30 s: after that the sink is reported as stuck */
+    uint32_t breaker_probes;      /* 1 */
+    uint64_t write_deadline_ns;   /* 30 s: after that the sink is reported as stuck */
 };
 void delivery_settings_init(struct delivery_settings *settings);
 
 struct delivery; /* one sink */
 struct delivery_options {
-    const char *name;         /* instance */
+    const char *name;                 /* instance */
     const struct aw_sink_class *sink; /* clamp-copied, lives for ever */
-    struct aw_config *config; /* owned by the delivery from here on, also on failure */
+    struct aw_config *config;         /* owned by the delivery from here on, also on failure */
     struct delivery_settings settings;
     struct diag_out diag;
     const char *where;     /* "audit.conf:12" */
     const char *state_dir; /* where the dead-letter file goes: DIR/deadletter/NAME.jsonl */
-    int from;          /* JOURNAL_FROM_* for a new cursor */
+    int from;              /* JOURNAL_FROM_* for a new cursor */
 };
 /* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
 int delivery_create(const struct delivery_options *options, struct delivery **ret);
-/* Opens the sink's cursor in the journal, which from here on keeps what the sink lacks. 0 or AW_ERR_*, with a problem. */
+/* Opens the sink's cursor in the journal, which from here on keeps what the sink lacks. 0 or AW_ERR_*, with a problem.
+ */
 int delivery_attach(struct delivery *delivery, struct journal *journal);
-/* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the worker. */
+/* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the
+ * worker. */
 int delivery_start(struct delivery *delivery);
 /* Waits until all up to seq is delivered or dead-lettered. 0, -ETIMEDOUT, -EIO (the sink stopped for good). */
 int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mono_ns);
 void delivery_reopen(struct delivery *delivery); /* asynchronous */
-/* Delivers what it can by the deadline, stops worker and sink. 0, -ETIMEDOUT: something is left in the journal, -EIO. A worker that
- * is stuck in the plugin is given up: thread and instance are leaked on purpose, since the plugin still uses them. */
+/* Delivers what it can by the deadline, stops worker and sink. 0, -ETIMEDOUT: something is left in the journal, -EIO. A
+ * worker that is stuck in the plugin is given up: thread and instance are leaked on purpose, since the plugin still
+ * uses them. */
 int delivery_stop(struct delivery *delivery, uint64_t deadline_mono_ns);
 void delivery_destroy(struct delivery *delivery);
 void delivery_get_stats(struct delivery *delivery, uint64_t head, struct aw_sink_stats *ret);

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A batch stays in hand until every event of it is settled: delivered (DURABLE, DUPLICATE, or ACCEPTED where the sink can do
- * no more), ACCEPTED and waiting for flush(), or dead-lettered. What is not settled is sent again, in order. The cursor
- * moves only over what is settled and flushed; so whatever fails, the journal still holds what the sink may lack.
+ * A batch stays in hand until every event of it is settled: delivered (DURABLE, DUPLICATE, or ACCEPTED where the sink
+ * can do no more), ACCEPTED and waiting for flush(), or dead-lettered. What is not settled is sent again, in order. The
+ * cursor moves only over what is settled and flushed; so whatever fails, the journal still holds what the sink may
+ * lack.
  */
 #include "config.h"
 
@@ -16,7 +17,8 @@
 
 #include <stdio.h>
 
-/* How long the worker may sleep while it waits for a time, so that it notices a stop soon even if a wake-up is missed. */
+/* How long the worker may sleep while it waits for a time, so that it notices a stop soon even if a wake-up is missed.
+ */
 #define NAP_MAX_NS 100000000u
 
 /* AW_EVENT_* outside the ABI: ACCEPTED and still to be flushed. */
@@ -25,16 +27,26 @@
 static const char *code_name(int32_t code)
 {
     switch (code) {
-    case AW_E_RETRY: return "RETRY";
-    case AW_E_THROTTLED: return "THROTTLED";
-    case AW_E_UNAVAILABLE: return "UNAVAILABLE";
-    case AW_E_TIMEOUT: return "TIMEOUT";
-    case AW_E_REJECTED: return "REJECTED";
-    case AW_E_CONFIG: return "CONFIG";
-    case AW_E_NOMEM: return "NOMEM";
-    case AW_E_UNSUPPORTED: return "UNSUPPORTED";
-    case AW_E_NOTFOUND: return "NOTFOUND";
-    default: return "INTERNAL";
+    case AW_E_RETRY:
+        return "RETRY";
+    case AW_E_THROTTLED:
+        return "THROTTLED";
+    case AW_E_UNAVAILABLE:
+        return "UNAVAILABLE";
+    case AW_E_TIMEOUT:
+        return "TIMEOUT";
+    case AW_E_REJECTED:
+        return "REJECTED";
+    case AW_E_CONFIG:
+        return "CONFIG";
+    case AW_E_NOMEM:
+        return "NOMEM";
+    case AW_E_UNSUPPORTED:
+        return "UNSUPPORTED";
+    case AW_E_NOTFOUND:
+        return "NOTFOUND";
+    default:
+        return "INTERNAL";
     }
 }
 
@@ -75,8 +87,9 @@ void worker_note_failure(struct delivery *d, int32_t code, const char *what)
     /* The first failure of a row is news, then one line per retry_max: an outage must not fill the log. */
     uint32_t every = d->settings.retry_max ? d->settings.retry_max : 1;
     if (d->failures_in_row % every == 0)
-        diag_log(&d->diag, code == AW_E_CONFIG ? AW_LOG_ERROR : AW_LOG_WARNING, d->name, "%s: %s%s%s (failure %u in a row)", what,
-                 code_name(code), text[0] ? ": " : "", text, d->failures_in_row + 1);
+        diag_log(&d->diag, code == AW_E_CONFIG ? AW_LOG_ERROR : AW_LOG_WARNING, d->name,
+                 "%s: %s%s%s (failure %u in a row)", what, code_name(code), text[0] ? ": " : "", text,
+                 d->failures_in_row + 1);
 }
 
 static void signal_change(struct delivery *d)
@@ -93,7 +106,8 @@ static void acknowledge(struct delivery *d, uint64_t seq)
         return;
     int rc = journal_cursor_ack(d->cursor, seq);
     if (rc < 0)
-        diag_log(&d->diag, AW_LOG_WARNING, d->name, "cursor at seq %llu not stored yet: %s", (unsigned long long)seq, strerror(-rc));
+        diag_log(&d->diag, AW_LOG_WARNING, d->name, "cursor at seq %llu not stored yet: %s", (unsigned long long)seq,
+                 strerror(-rc));
     atomic_store_explicit(&d->acked, seq, memory_order_release);
     if (atomic_load_explicit(&d->wanted, memory_order_acquire))
         signal_change(d);
@@ -109,7 +123,8 @@ static void give_up_until_reopened(struct delivery *d)
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
     diag_log(&d->diag, AW_LOG_ERROR, d->name,
-             "stopped: the sink says its configuration is wrong; events wait in the journal until it is mended and reopened");
+             "stopped: the sink says its configuration is wrong; events wait in the journal until it is mended and "
+             "reopened");
 }
 
 /* Decides when the next call may be made. */
@@ -122,7 +137,8 @@ static void back_off(struct delivery *d, int32_t code, uint32_t retry_after_ms, 
         give_up_until_reopened(d);
         return;
     }
-    uint64_t delay = retry_delay_ns(d->settings.retry_base_ns, d->settings.retry_cap_ns, d->failures_in_row, d->random_state);
+    uint64_t delay =
+        retry_delay_ns(d->settings.retry_base_ns, d->settings.retry_cap_ns, d->failures_in_row, d->random_state);
     d->random_state = d->random_state * 6364136223846793005u + 1442695040888963407u;
     if (code == AW_E_THROTTLED && retry_after_ms > 0)
         delay = (uint64_t)retry_after_ms * 1000000u;
@@ -161,7 +177,8 @@ static void adopt_position(struct delivery *d)
     if (rc != AW_OK) {
         char text[180];
         host_last_error(d->host, text, sizeof text);
-        diag_log(&d->diag, AW_LOG_WARNING, d->name, "cannot tell where it stands (%s): events may be written twice", text);
+        diag_log(&d->diag, AW_LOG_WARNING, d->name, "cannot tell where it stands (%s): events may be written twice",
+                 text);
         return;
     }
     uint8_t hash[32];
@@ -175,9 +192,10 @@ static void adopt_position(struct delivery *d)
             return;
         }
     }
-    diag_log(&d->diag, AW_LOG_WARNING, d->name,
-             "the store ends with seq %llu, which this journal does not hold: it goes on behind its own cursor, seq %llu",
-             (unsigned long long)at.seq, (unsigned long long)atomic_load_explicit(&d->acked, memory_order_relaxed));
+    diag_log(
+        &d->diag, AW_LOG_WARNING, d->name,
+        "the store ends with seq %llu, which this journal does not hold: it goes on behind its own cursor, seq %llu",
+        (unsigned long long)at.seq, (unsigned long long)atomic_load_explicit(&d->acked, memory_order_relaxed));
 }
 
 /* Forgets what is in hand and reads again from the last acknowledged event. */
@@ -265,7 +283,8 @@ static void flush_sink(struct delivery *d)
     int32_t rc = d->class->flush(d->sink, clock_mono_ns() + d->settings.write_deadline_ns, &durable);
     call_ends(d);
     if (rc != AW_OK) {
-        /* What was ACCEPTED since the last flush may be gone. A restarted sink says where it stands; then all is sent again. */
+        /* What was ACCEPTED since the last flush may be gone. A restarted sink says where it stands; then all is sent
+         * again. */
         back_off(d, rc < 0 ? rc : AW_E_INTERNAL, 0, "flush");
         stop_sink(d, clock_mono_ns() + d->settings.write_deadline_ns);
         rewind_to_acked(d);
@@ -290,8 +309,8 @@ static bool dead_letter(struct delivery *d, size_t view, const char *reason)
                  deadletter_path(d->deadletters), strerror(-rc));
         return false;
     }
-    diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s", (unsigned long long)d->views[view].head->seq,
-             reason, deadletter_path(d->deadletters));
+    diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s",
+             (unsigned long long)d->views[view].head->seq, reason, deadletter_path(d->deadletters));
     atomic_fetch_add_explicit(&d->rejected, 1, memory_order_relaxed);
     return true;
 }
@@ -519,7 +538,8 @@ static bool step(struct delivery *d)
     }
     if (d->count > 0)
         return true;
-    if (w.stop && !d->flush_pending && atomic_load_explicit(&d->acked, memory_order_relaxed) >= journal_head(d->journal))
+    if (w.stop && !d->flush_pending &&
+        atomic_load_explicit(&d->acked, memory_order_relaxed) >= journal_head(d->journal))
         return false;
     wait_until(d, d->flush_pending ? d->flush_due_ns : UINT64_MAX, now);
     return true;

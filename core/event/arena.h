@@ -1,7 +1,8 @@
 /* arena.h - memory that is given out piece by piece and taken back at once. SPDX-License-Identifier: Apache-2.0
  *
- * Used for texts of one event. After arena_reset() the blocks are used again, so that a warm arena does not allocate. Every
- * piece has ARENA_PAD readable and writable bytes behind it: copies may run in steps of 16 or 32 bytes. One thread at a time.
+ * Used for texts of one event. After arena_reset() the blocks are used again, so that a warm arena does not allocate.
+ * Every piece has ARENA_PAD readable and writable bytes behind it: copies may run in steps of 16 or 32 bytes. One
+ * thread at a time.
  */
 #ifndef AW_ARENA_H
 #define AW_ARENA_H

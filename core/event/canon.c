@@ -1,7 +1,7 @@
 /* canon.c - canonical JSON (RFC 8785) of a document. SPDX-License-Identifier: Apache-2.0
  *
- * The reader has sorted the members and made each number's text canonical: what is left is writing without spaces, with the
- * few escapes that are needed.
+ * The reader has sorted the members and made each number's text canonical: what is left is writing without spaces, with
+ * the few escapes that are needed.
  */
 #include "config.h"
 

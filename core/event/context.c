@@ -33,7 +33,8 @@ static AW_COLD int context_problem(int rc, const char *path, const char *why)
 static const char *refused(const char *path)
 {
     unsigned slot = schema_slot(path, strlen(path));
-    return slot == SLOT_EVENT_ID || slot == SLOT_SCHEMA_VERSION || slot == SLOT_METADATA_TRUNCATED || slot == SLOT_DIFF_TRUNCATED
+    return slot == SLOT_EVENT_ID || slot == SLOT_SCHEMA_VERSION || slot == SLOT_METADATA_TRUNCATED ||
+                   slot == SLOT_DIFF_TRUNCATED
                ? "belongs to one event: a context cannot hold it"
                : NULL;
 }
@@ -102,7 +103,8 @@ struct aw_context *event_context_clone(const struct aw_context *context)
     return c;
 }
 
-/* What a stronger source has said is not overwritten by a weaker one (S16): a claimed address never hides the peer's. */
+/* What a stronger source has said is not overwritten by a weaker one (S16): a claimed address never hides the peer's.
+ */
 int32_t event_context_set_field(struct aw_context *context, uint32_t field, struct aw_str value, int32_t provenance)
 {
     unsigned slot = schema_slot_of_field(field);

@@ -1,7 +1,7 @@
 /* emit.c - writes an event canonically, masking and limiting on the way. SPDX-License-Identifier: Apache-2.0
  *
- * Slots stand in canonical order, so that the known part of an event is written straight down the table. One bound on the
- * size is computed beforehand: the writing itself needs no checks, except where a scanner has put in a longer text.
+ * Slots stand in canonical order, so that the known part of an event is written straight down the table. One bound on
+ * the size is computed beforehand: the writing itself needs no checks, except where a scanner has put in a longer text.
  */
 #include "config.h"
 
@@ -44,7 +44,8 @@ static inline void add_field(struct writer *w, uint32_t field, const char *start
     p->field_count++;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------------*/
+/* ---- values
+ * ------------------------------------------------------------------------------------------------------------*/
 
 /* Room for text that the bound did not foresee. NULL: no memory. */
 static char *make_room(struct writer *w, char *out, size_t more)
@@ -109,12 +110,12 @@ static inline char *put_mask(struct writer *w, char *out)
 static char *put_members(struct writer *w, char *out, const struct json_node *base, uint32_t first, uint32_t depth,
                          const uint64_t *row, bool mask_all);
 
-static char *put_items(struct writer *w, char *out, const struct json_node *base, uint32_t first, uint32_t depth, const uint64_t *row,
-                       bool scan);
+static char *put_items(struct writer *w, char *out, const struct json_node *base, uint32_t first, uint32_t depth,
+                       const uint64_t *row, bool scan);
 
 /* scan: an allowed value is not scanned itself; what lies below it is judged on its own. */
-static char *put_value(struct writer *w, char *out, const struct json_node *base, const struct json_node *n, uint32_t depth,
-                       const uint64_t *row, bool scan)
+static char *put_value(struct writer *w, char *out, const struct json_node *base, const struct json_node *n,
+                       uint32_t depth, const uint64_t *row, bool scan)
 {
     bool escaped;
     switch (n->type) {
@@ -141,8 +142,8 @@ static char *put_value(struct writer *w, char *out, const struct json_node *base
     return text_copy(out, n->text, n->len);
 }
 
-static char *put_items(struct writer *w, char *out, const struct json_node *base, uint32_t first, uint32_t depth, const uint64_t *row,
-                       bool scan)
+static char *put_items(struct writer *w, char *out, const struct json_node *base, uint32_t first, uint32_t depth,
+                       const uint64_t *row, bool scan)
 {
     size_t start = (size_t)(out - begin_of(w)) + 1;
     *out++ = '[';
@@ -156,7 +157,8 @@ static char *put_items(struct writer *w, char *out, const struct json_node *base
 }
 
 /* REDACT_* of a member, and the path states of what lies below it. */
-static inline unsigned judge(struct writer *w, const struct json_node *n, uint32_t depth, const uint64_t **row, bool mask_all)
+static inline unsigned judge(struct writer *w, const struct json_node *n, uint32_t depth, const uint64_t **row,
+                             bool mask_all)
 {
     unsigned verdict = redact_name(w->redactor, w->policy, w->generation, n);
     if (AW_UNLIKELY(*row != NULL)) {
@@ -177,8 +179,8 @@ static inline char *put_key(char *out, const struct json_node *n)
     return out;
 }
 
-static inline char *put_member(struct writer *w, char *out, const struct json_node *base, const struct json_node *n, uint32_t depth,
-                               const uint64_t *row, bool mask_all)
+static inline char *put_member(struct writer *w, char *out, const struct json_node *base, const struct json_node *n,
+                               uint32_t depth, const uint64_t *row, bool mask_all)
 {
     unsigned verdict = w->redaction ? judge(w, n, depth, &row, mask_all) : 0;
     out = put_key(out, n);
@@ -203,7 +205,8 @@ static char *put_members(struct writer *w, char *out, const struct json_node *ba
     return out;
 }
 
-/* ---- known members -----------------------------------------------------------------------------------------------------*/
+/* ---- known members
+ * -----------------------------------------------------------------------------------------------------*/
 
 static inline char *put_literal(char *out, const struct slot_spec *s)
 {
@@ -275,7 +278,8 @@ static char *put_group_slot(struct writer *w, char *out, unsigned slot)
 }
 
 /* Known and unknown members of an object, merged in canonical order. */
-static AW_COLD char *put_merged(struct writer *w, char *out, const struct slot_group *g, uint64_t live, const struct node_ref *extra)
+static AW_COLD char *put_merged(struct writer *w, char *out, const struct slot_group *g, uint64_t live,
+                                const struct node_ref *extra)
 {
     uint32_t c = extra->node->first;
     const uint64_t *row = slot_row(w, g->slot);
@@ -319,7 +323,8 @@ static inline char *put_group(struct writer *w, char *out, unsigned group)
 }
 
 /* metadata, diff: over its limit, the marker takes its place. */
-static char *put_open_object(struct writer *w, char *out, unsigned slot, uint32_t limit, bool force, uint32_t *ret_bytes, bool *ret_cut)
+static char *put_open_object(struct writer *w, char *out, unsigned slot, uint32_t limit, bool force,
+                             uint32_t *ret_bytes, bool *ret_cut)
 {
     const struct slot_spec *s = &slot_specs[slot];
     const struct node_ref *r = &w->e->v[slot];
@@ -360,7 +365,8 @@ static char *put_all(struct writer *w, char *out)
     out = put_group(w, out, 0);
     out = put_group(w, out, 1);
     if (has_slot(w, SLOT_DIFF))
-        out = put_open_object(w, out, SLOT_DIFF, w->policy->max_diff, e->force_diff, &e->diff_bytes, &w->diff_truncated);
+        out =
+            put_open_object(w, out, SLOT_DIFF, w->policy->max_diff, e->force_diff, &e->diff_bytes, &w->diff_truncated);
     out = put_flag(w, out, SLOT_DIFF_TRUNCATED, &w->diff_truncated);
     out = put_text_slot(w, out, SLOT_EVENT_ID);
     w->p->integrity_at = (uint32_t)(out - begin_of(w));
@@ -379,7 +385,8 @@ static char *put_all(struct writer *w, char *out)
     return out;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------*/
+/* ---- the whole
+ * ---------------------------------------------------------------------------------------------------------*/
 
 static void find_scope(struct prepared *p)
 {
@@ -393,7 +400,8 @@ static void find_scope(struct prepared *p)
     }
     p->scope_is_tenant = tenant && field_len(*tenant) > 0;
     const struct field_ref *f = p->scope_is_tenant ? tenant : service && field_len(*service) > 0 ? service : NULL;
-    p->scope_value = f ? (struct aw_str){p->json + field_offset(*f), field_len(*f)} : (struct aw_str){unknown, sizeof unknown - 1};
+    p->scope_value =
+        f ? (struct aw_str){p->json + field_offset(*f), field_len(*f)} : (struct aw_str){unknown, sizeof unknown - 1};
 }
 
 static int write_once(struct emit *e)
@@ -418,7 +426,8 @@ static int write_once(struct emit *e)
         return e->rc;
     p->json = work->out;
     p->json_len = (uint32_t)(end - work->out);
-    p->flags = (w.metadata_truncated ? PREPARED_METADATA_TRUNCATED : 0) | (w.diff_truncated ? PREPARED_DIFF_TRUNCATED : 0);
+    p->flags =
+        (w.metadata_truncated ? PREPARED_METADATA_TRUNCATED : 0) | (w.diff_truncated ? PREPARED_DIFF_TRUNCATED : 0);
     p->redactions = w.redactions;
     p->reserved = 0;
     p->occurred_ns = e->occurred_ns;

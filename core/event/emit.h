@@ -16,14 +16,15 @@ struct emit {
     const struct event_tree *source;
     struct node_ref v[SLOT_COUNT]; /* valid where present has the slot's bit */
     uint64_t present;
-    struct node_ref extra[GROUP_COUNT]; /* objects whose children are unknown members of actor, context, target; or NULL */
-    size_t bound;                       /* bytes that writing may need */
-    int rc;                             /* 0, or the first AW_ERR_* */
+    struct node_ref
+        extra[GROUP_COUNT]; /* objects whose children are unknown members of actor, context, target; or NULL */
+    size_t bound;           /* bytes that writing may need */
+    int rc;                 /* 0, or the first AW_ERR_* */
     int64_t occurred_ns;
-    bool force_metadata, force_diff;    /* write the truncation marker whatever the size */
+    bool force_metadata, force_diff;     /* write the truncation marker whatever the size */
     uint32_t metadata_bytes, diff_bytes; /* canonical size before truncation */
-    struct json_node made[2];           /* values that nobody gave: eventId, occurredAt */
-    char event_id[64], occurred_at[64]; /* their texts, padded */
+    struct json_node made[2];            /* values that nobody gave: eventId, occurredAt */
+    char event_id[64], occurred_at[64];  /* their texts, padded */
 };
 
 /* Reports a problem of this event and remembers its code. */

@@ -84,7 +84,8 @@ int aw_set_action(struct aw_builder *builder, const char *action, int outcome)
     if (AW_UNLIKELY(!builder || !action))
         return no_parameter(builder, "action");
     if (AW_UNLIKELY(outcome < AW_OUTCOME_SUCCESS || outcome > AW_OUTCOME_ERROR))
-        return problem(builder, AW_ERR_INVALID_EVENT, "outcome", "must be one of AW_OUTCOME_SUCCESS, _FAILURE, _DENIED, _ERROR");
+        return problem(builder, AW_ERR_INVALID_EVENT, "outcome",
+                       "must be one of AW_OUTCOME_SUCCESS, _FAILURE, _DENIED, _ERROR");
     int rc = set_slot(builder, SLOT_ACTION, action);
     int rc2 = set_slot(builder, SLOT_OUTCOME, outcomes[outcome]);
     return rc ? rc : rc2;
@@ -129,7 +130,8 @@ int aw_set_int(struct aw_builder *builder, const char *path, int64_t value)
     char text[24];
     if (AW_UNLIKELY(value > INT_MAX_EXACT || value < -INT_MAX_EXACT) && builder && path) {
         diag_reset();
-        return problem(builder, AW_ERR_INVALID_EVENT, path, "beyond 2^53 a JSON number is not exact: set it as a string");
+        return problem(builder, AW_ERR_INVALID_EVENT, path,
+                       "beyond 2^53 a JSON number is not exact: set it as a string");
     }
     size_t len = number_format_int(value, text);
     return set(builder, path, &(struct tree_value){JSON_NUMBER, text, len});
@@ -140,7 +142,8 @@ int aw_set_double(struct aw_builder *builder, const char *path, double value)
     char text[JSON_NUMBER_MAX];
     if (AW_UNLIKELY(!isfinite(value)) && builder && path) {
         diag_reset();
-        return problem(builder, AW_ERR_INVALID_EVENT, path, "JSON has no infinity and no NaN: the value must be finite");
+        return problem(builder, AW_ERR_INVALID_EVENT, path,
+                       "JSON has no infinity and no NaN: the value must be finite");
     }
     size_t len = isfinite(value) ? json_format_double(value, text) : 0;
     return set(builder, path, &(struct tree_value){JSON_NUMBER, text, len});

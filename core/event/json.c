@@ -1,8 +1,9 @@
 /* json.c - the strict reader of JSON text. SPDX-License-Identifier: Apache-2.0
  *
- * One pass over a padded copy of the text: the copy costs a few ns, frees the reader from every end-of-input check (the zero
- * bytes behind the text stop each scan), lets strings be scanned 16 bytes at a time, and means that nobody can change the
- * bytes between check and use. Functions take the place p they read at and return where they stopped, NULL after an error.
+ * One pass over a padded copy of the text: the copy costs a few ns, frees the reader from every end-of-input check (the
+ * zero bytes behind the text stop each scan), lets strings be scanned 16 bytes at a time, and means that nobody can
+ * change the bytes between check and use. Functions take the place p they read at and return where they stopped, NULL
+ * after an error.
  */
 #include "config.h"
 
@@ -24,8 +25,8 @@ struct sort_item {
 
 struct reader {
     struct json_doc *doc;
-    const char *end;   /* of the text; zero bytes follow */
-    char *decoded_at;  /* free part of doc->decoded */
+    const char *end;     /* of the text; zero bytes follow */
+    char *decoded_at;    /* free part of doc->decoded */
     const char *mark_at; /* the next mark: what ends before it is unmarked */
     const uint32_t *marks;
     const struct json_expect *expect; /* doc's, or one of nothing */
@@ -39,7 +40,8 @@ struct reader {
     uint8_t span_slot;
 };
 
-/* ---- documents -------------------------------------------------------------------------------------------------------*/
+/* ---- documents
+ * -------------------------------------------------------------------------------------------------------*/
 
 void json_doc_init(struct json_doc *doc)
 {
@@ -136,7 +138,8 @@ int json_load(struct json_doc *doc, const char *text, size_t len)
     return 0;
 }
 
-/* ---- errors ----------------------------------------------------------------------------------------------------------*/
+/* ---- errors
+ * ----------------------------------------------------------------------------------------------------------*/
 
 static AW_COLD const char *fail(struct reader *r, const char *p, const char *message)
 {
@@ -166,7 +169,8 @@ void json_error_place(struct json_error *error, const char *text, size_t len)
     error->column = (uint32_t)(at - line_start + 1);
 }
 
-/* ---- strings ---------------------------------------------------------------------------------------------------------*/
+/* ---- strings
+ * ---------------------------------------------------------------------------------------------------------*/
 
 static inline const char *skip_space(struct reader *r, const char *p)
 {
@@ -179,8 +183,8 @@ static inline const char *skip_space(struct reader *r, const char *p)
 
 static const char *read_escape(struct reader *r, const char *p, char **out)
 {
-    static const char plain[128] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b',
-                                    ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+    static const char plain[128] = {
+        ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
     unsigned char c = (unsigned char)p[1];
     if (c < 128 && plain[c]) {
         *(*out)++ = plain[c];
@@ -212,7 +216,8 @@ static const char *read_escape(struct reader *r, const char *p, char **out)
 
 static AW_COLD const char *string_error(struct reader *r, const char *p)
 {
-    return fail(r, p, p >= r->end ? "the text ends inside a string" : "control character in a string: write it as an escape");
+    return fail(r, p,
+                p >= r->end ? "the text ends inside a string" : "control character in a string: write it as an escape");
 }
 
 static const char *read_plain(char **out, const char *p)
@@ -224,8 +229,8 @@ static const char *read_plain(char **out, const char *p)
     return p;
 }
 
-/* A string with escapes: s is its first byte, p its first backslash. The decoded text is never longer than what it came from,
- * so doc->decoded, as large as the text, holds them all. */
+/* A string with escapes: s is its first byte, p its first backslash. The decoded text is never longer than what it came
+ * from, so doc->decoded, as large as the text, holds them all. */
 static const char *read_escaped(struct reader *r, const char *s, const char *p, struct json_node *n)
 {
     struct json_doc *doc = r->doc;
@@ -256,7 +261,8 @@ static const char *read_escaped(struct reader *r, const char *s, const char *p, 
     return p + 1;
 }
 
-/* p is behind the opening quote. Sets text, len, and flags TEXT_ESCAPE, TEXT_NON_ASCII (for keys; moved by the caller). */
+/* p is behind the opening quote. Sets text, len, and flags TEXT_ESCAPE, TEXT_NON_ASCII (for keys; moved by the caller).
+ */
 static inline const char *read_string(struct reader *r, const char *p, struct json_node *n)
 {
     const char *s = p;
@@ -312,7 +318,8 @@ static inline unsigned mark_flag(struct reader *r, const char *s, const char *en
     return AW_UNLIKELY(end > r->mark_at) && pass_marks(r, s, end) ? JSON_MARKED : 0;
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------------------------------*/
+/* ---- numbers
+ * ---------------------------------------------------------------------------------------------------------*/
 
 static const char *read_number_slow(struct reader *r, const char *s, const char *end, bool integer, struct json_node *n)
 {
@@ -351,7 +358,8 @@ static const char *trim_fraction(const char *point, const char *end)
     return end - 1 == point ? point : end;
 }
 
-/* An integer or a decimal of at most 15 digits and not too small is its own canonical text, but for zeros at its end. */
+/* An integer or a decimal of at most 15 digits and not too small is its own canonical text, but for zeros at its end.
+ */
 static const char *read_number(struct reader *r, const char *p, struct json_node *n)
 {
     const char *s = p, *digits = p + (*p == '-'), *point = NULL;
@@ -392,11 +400,14 @@ static const char *read_number(struct reader *r, const char *p, struct json_node
     return p;
 }
 
-/* ---- objects and arrays ----------------------------------------------------------------------------------------------*/
+/* ---- objects and arrays
+ * ----------------------------------------------------------------------------------------------*/
 
 static const char *read_value(struct reader *r, const char *p, uint32_t self, uint32_t depth);
-static const char *read_known_plain(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own);
-static const char *read_known_tracked(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own);
+static const char *read_known_plain(struct reader *r, const char *p, uint32_t self, uint32_t depth,
+                                    const struct json_shape_member *own);
+static const char *read_known_tracked(struct reader *r, const char *p, uint32_t self, uint32_t depth,
+                                      const struct json_shape_member *own);
 
 static AW_COLD const char *fail_duplicate(struct reader *r, const char *p, const struct json_node *second)
 {
@@ -405,7 +416,8 @@ static AW_COLD const char *fail_duplicate(struct reader *r, const char *p, const
     return fail(r, in_text ? second->key : p, "duplicate member name in an object");
 }
 
-static void merge_runs(const struct sort_item *a, size_t na, const struct sort_item *b, size_t nb, struct sort_item *out)
+static void merge_runs(const struct sort_item *a, size_t na, const struct sort_item *b, size_t nb,
+                       struct sort_item *out)
 {
     while (na > 0 && nb > 0) {
         if (json_compare_keys(a->node, b->node) <= 0) {
@@ -497,8 +509,8 @@ static inline const struct json_shape_member *find_member(const struct json_shap
     return NULL;
 }
 
-/* Producers write their members in the same order every time: what came after a known member last time is tried first. One
- * comparison of its name with quotes and colon then stands for reading, measuring and looking up the name. */
+/* Producers write their members in the same order every time: what came after a known member last time is tried first.
+ * One comparison of its name with quotes and colon then stands for reading, measuring and looking up the name. */
 static inline bool expected(const struct json_expect *e, const struct json_shape *shape, const char *p)
 {
     uint64_t a[3];
@@ -508,7 +520,8 @@ static inline bool expected(const struct json_expect *e, const struct json_shape
 }
 
 /* start: the name's opening quote; the name stands there without escapes, its colon right behind it. */
-static void learn(struct reader *r, unsigned after, const struct json_shape *shape, const struct json_shape_member *m, const char *start)
+static void learn(struct reader *r, unsigned after, const struct json_shape *shape, const struct json_shape_member *m,
+                  const char *start)
 {
     struct json_doc *doc = r->doc;
     size_t len = m->len + 3u;
@@ -648,9 +661,11 @@ static const char *read_object(struct reader *r, const char *p, uint32_t self, u
     return p ? finish_object(r, p, self, sorted) : NULL;
 }
 
-/* The name of a member of a known object, when it is not the one that was expected. *ret_member: NULL = unknown, then linked. */
-static const char *read_known_name(struct reader *r, const char *p, struct json_node *n, const struct json_shape *shape, uint32_t place,
-                                   uint32_t self, bool *sorted, const struct json_shape_member **ret_member)
+/* The name of a member of a known object, when it is not the one that was expected. *ret_member: NULL = unknown, then
+ * linked. */
+static const char *read_known_name(struct reader *r, const char *p, struct json_node *n, const struct json_shape *shape,
+                                   uint32_t place, uint32_t self, bool *sorted,
+                                   const struct json_shape_member **ret_member)
 {
     const char *start = p;
     p = read_name(r, p, n);
@@ -669,8 +684,9 @@ static const char *read_known_name(struct reader *r, const char *p, struct json_
 }
 
 /* An object with known members. tracked: order and place of its members are wanted, too. */
-static inline __attribute__((always_inline)) const char *read_known(struct reader *r, const char *p, uint32_t self, uint32_t depth,
-                                                                    const struct json_shape_member *own, bool tracked)
+static inline __attribute__((always_inline)) const char *read_known(struct reader *r, const char *p, uint32_t self,
+                                                                    uint32_t depth, const struct json_shape_member *own,
+                                                                    bool tracked)
 {
     const struct json_shape *shape = own->shape;
     bool sorted = true, end = false;
@@ -720,12 +736,14 @@ static inline __attribute__((always_inline)) const char *read_known(struct reade
     return p ? finish_object(r, p, self, sorted) : NULL;
 }
 
-static const char *read_known_plain(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own)
+static const char *read_known_plain(struct reader *r, const char *p, uint32_t self, uint32_t depth,
+                                    const struct json_shape_member *own)
 {
     return read_known(r, p, self, depth, own, false);
 }
 
-static const char *read_known_tracked(struct reader *r, const char *p, uint32_t self, uint32_t depth, const struct json_shape_member *own)
+static const char *read_known_tracked(struct reader *r, const char *p, uint32_t self, uint32_t depth,
+                                      const struct json_shape_member *own)
 {
     return read_known(r, p, self, depth, own, true);
 }
@@ -759,7 +777,8 @@ static const char *read_array(struct reader *r, const char *p, uint32_t self, ui
     }
 }
 
-static inline const char *read_word(struct reader *r, const char *p, struct json_node *n, const char *word, size_t len, int type)
+static inline const char *read_word(struct reader *r, const char *p, struct json_node *n, const char *word, size_t len,
+                                    int type)
 {
     if (memcmp(p, word, len) != 0)
         return fail(r, p, "not a value: true, false, null, a number, a string, an object or an array expected");
@@ -804,12 +823,22 @@ static const char *read_value(struct reader *r, const char *p, uint32_t self, ui
         p = read_word(r, p, n, word_null, 4, JSON_NULL);
         break;
     case '-':
-    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
         p = read_number(r, p, n);
         break;
     default:
-        return fail(r, p, p >= r->end ? "the text ends where a value should stand"
-                                      : "not a value: true, false, null, a number, a string, an object or an array expected");
+        return fail(r, p,
+                    p >= r->end ? "the text ends where a value should stand"
+                                : "not a value: true, false, null, a number, a string, an object or an array expected");
     }
     if (AW_LIKELY(p != NULL))
         n->flags |= key_flags;
@@ -827,7 +856,8 @@ static inline const char *read_top(struct reader *r, const char *p, const struct
                              : read_known_plain(r, p, JSON_TOP, o->max_depth - 1, &top);
 }
 
-int json_read(struct json_doc *doc, const struct json_read_options *o, struct json_read_result *ret, struct json_error *ret_error)
+int json_read(struct json_doc *doc, const struct json_read_options *o, struct json_read_result *ret,
+              struct json_error *ret_error)
 {
     static const uint32_t no_marks[] = {UINT32_MAX};
     static const struct json_expect nothing[JSON_EXPECTS];
@@ -857,7 +887,8 @@ int json_read(struct json_doc *doc, const struct json_read_options *o, struct js
         p = skip_space(&r, p);
         if (p == r.end) {
             if (ret)
-                *ret = (struct json_read_result){r.present, r.canonical, r.span_start ? (size_t)(r.span_start - doc->text) : 0,
+                *ret = (struct json_read_result){r.present, r.canonical,
+                                                 r.span_start ? (size_t)(r.span_start - doc->text) : 0,
                                                  r.span_start ? (size_t)(r.span_end - doc->text) : 0};
             return 0;
         }

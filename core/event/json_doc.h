@@ -1,8 +1,9 @@
 /* json_doc.h - the layout of a JSON document, for event/ alone. SPDX-License-Identifier: Apache-2.0
  *
- * A document is an array of nodes. Node 0 is never used, so that index 0 means "none". Texts are pointers: into the document's
- * own padded copy of the input, into its buffer of decoded strings, or into an arena; each has at least 16 readable bytes
- * behind it, so that copies and comparisons may run in big steps. Members of an object are linked in canonical order.
+ * A document is an array of nodes. Node 0 is never used, so that index 0 means "none". Texts are pointers: into the
+ * document's own padded copy of the input, into its buffer of decoded strings, or into an arena; each has at least 16
+ * readable bytes behind it, so that copies and comparisons may run in big steps. Members of an object are linked in
+ * canonical order.
  */
 #ifndef AW_JSON_DOC_H
 #define AW_JSON_DOC_H
@@ -32,7 +33,7 @@ struct json_node {
 
 struct json_shape;
 struct json_shape_member;
-#define JSON_SLOTS 64u /* slots are below */
+#define JSON_SLOTS 64u                /* slots are below */
 #define JSON_EXPECTS (2 * JSON_SLOTS) /* after a member; and, behind those, at an object's begin */
 
 /* A known member that came after another one last time; see json.c. */
@@ -54,12 +55,12 @@ struct json_doc {
     size_t sort_capacity;
     char *out; /* json_canonical() */
     size_t out_capacity;
-    struct arena arena; /* number texts that are not their literal */
+    struct arena arena;         /* number texts that are not their literal */
     struct json_expect *expect; /* JSON_EXPECTS entries; NULL: nothing learnt yet */
 };
 
-/* A known object: its members' values go into slots[] and are not linked as children. Members stand sorted by length; the
- * last entry has length 0; first[n] is the index of the first member of length n (or of the last entry). */
+/* A known object: its members' values go into slots[] and are not linked as children. Members stand sorted by length;
+ * the last entry has length 0; first[n] is the index of the first member of length n (or of the last entry). */
 #define JSON_SHAPE_NAME 24u
 struct json_shape_member {
     char name[JSON_SHAPE_NAME]; /* zero-filled */
@@ -73,24 +74,25 @@ struct json_shape {
 
 struct json_read_options {
     uint32_t max_depth;
-    bool accept_rounded;            /* integers that are the ES6 text of their double are fine: what a canonical writer wrote */
+    bool accept_rounded; /* integers that are the ES6 text of their double are fine: what a canonical writer wrote */
     const struct json_shape *shape; /* of the top object; or NULL */
     uint32_t *slots;                /* with shape: node indexes of known members, valid where present says so */
-    const uint32_t *marks;          /* rising offsets, ended by UINT32_MAX: strings and numbers over one get JSON_MARKED */
+    const uint32_t *marks; /* rising offsets, ended by UINT32_MAX: strings and numbers over one get JSON_MARKED */
     bool mark_all;
     bool want_canonical; /* result->canonical is wanted */
     uint8_t span_slot;   /* whose place in the text is wanted; 0 = none */
 };
 struct json_read_result {
-    uint64_t present; /* a bit for each slot that was found */
-    bool canonical;   /* the text is, byte for byte, what a canonical writer would have written */
+    uint64_t present;            /* a bit for each slot that was found */
+    bool canonical;              /* the text is, byte for byte, what a canonical writer would have written */
     size_t span_start, span_end; /* of span_slot's member, from its name's quote to its value's end; both 0: absent */
 };
 
-/* Two steps, so that the padded copy can be looked at in between: take a copy of the text, read it. Node 1 is the top. ret may
- * be NULL when nothing is wanted in it. */
+/* Two steps, so that the padded copy can be looked at in between: take a copy of the text, read it. Node 1 is the top.
+ * ret may be NULL when nothing is wanted in it. */
 int json_load(struct json_doc *doc, const char *text, size_t len); /* 0, -ENOMEM, -E2BIG */
-int json_read(struct json_doc *doc, const struct json_read_options *options, struct json_read_result *ret, struct json_error *ret_error);
+int json_read(struct json_doc *doc, const struct json_read_options *options, struct json_read_result *ret,
+              struct json_error *ret_error);
 #define JSON_TOP 1u
 
 void json_doc_init(struct json_doc *doc);

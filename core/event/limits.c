@@ -1,4 +1,7 @@
-/* limits.c - default settings, and what stands in for an object that is over its limit. SPDX-License-Identifier: Apache-2.0 */
+/* limits.c - default settings, and what stands in for an object that is over its limit.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "event/emit.h"

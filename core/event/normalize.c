@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Every problem is reported, not only the first. Precedence: the event, explicit contexts from the nearest on, the thread's
- * stack from the top down, the configuration.
+ * Every problem is reported, not only the first. Precedence: the event, explicit contexts from the nearest on, the
+ * thread's stack from the top down, the configuration.
  */
 #include "config.h"
 
@@ -21,7 +21,8 @@
 #define PATH_TEXT 160u
 #define MARKS 64u
 
-/* ---- messages ----------------------------------------------------------------------------------------------------------*/
+/* ---- messages
+ * ----------------------------------------------------------------------------------------------------------*/
 
 /* A name as part of a problem's path: cut to fit, at a character. */
 static AW_COLD void path_text(char out[PATH_TEXT], const char *before, const struct json_node *n)
@@ -34,7 +35,8 @@ static AW_COLD void path_text(char out[PATH_TEXT], const char *before, const str
 
 static const char *type_name(const struct json_node *n)
 {
-    static const char *const names[] = {"nothing", "null", "false", "true", "a number", "a string", "an array", "an object"};
+    static const char *const names[] = {"nothing",  "null",     "false",    "true",
+                                        "a number", "a string", "an array", "an object"};
     return names[n->type];
 }
 
@@ -56,7 +58,8 @@ static AW_COLD int out_of_memory(void)
     return diag_problem(AW_ERR_NOMEM, "", "out of memory");
 }
 
-/* ---- sources -----------------------------------------------------------------------------------------------------------*/
+/* ---- sources
+ * -----------------------------------------------------------------------------------------------------------*/
 
 static inline void set_slot(struct emit *e, unsigned slot, const struct json_node *node, const struct json_node *base)
 {
@@ -100,10 +103,12 @@ static bool reserve_merged(struct emit *e, const struct aw_context *const *conte
     for (size_t i = 0; i < w->depth; i++)
         nodes += w->stack[i]->tree.doc.count;
     size_t total;
-    return base_mul_size(nodes, sources, &total) && total <= UINT32_MAX && json_reserve(&e->work->merged.doc, (uint32_t)total);
+    return base_mul_size(nodes, sources, &total) && total <= UINT32_MAX &&
+           json_reserve(&e->work->merged.doc, (uint32_t)total);
 }
 
-static bool merge_into(struct emit *e, struct node_ref *mine, const struct json_node *base, const struct json_node *theirs)
+static bool merge_into(struct emit *e, struct node_ref *mine, const struct json_node *base,
+                       const struct json_node *theirs)
 {
     struct event_tree *m = &e->work->merged;
     uint32_t i = tree_merge(m, mine->base, mine->node, base, theirs);
@@ -125,7 +130,8 @@ static bool take_context(struct emit *e, const struct aw_context *context)
         bool open = slot == SLOT_METADATA || slot == SLOT_DIFF;
         if (!(e->present & SLOT_BIT(slot)))
             set_slot(e, slot, n, nodes);
-        else if (open && n->type == JSON_OBJECT && e->v[slot].node->type == JSON_OBJECT && !merge_into(e, &e->v[slot], nodes, n))
+        else if (open && n->type == JSON_OBJECT && e->v[slot].node->type == JSON_OBJECT &&
+                 !merge_into(e, &e->v[slot], nodes, n))
             return false;
     }
     for (unsigned g = 0; g < GROUP_COUNT; g++) {
@@ -169,7 +175,8 @@ static void take_defaults(struct emit *e)
     e->bound += p->defaults_bound;
 }
 
-/* ---- unknown members at the top ----------------------------------------------------------------------------------------*/
+/* ---- unknown members at the top
+ * ----------------------------------------------------------------------------------------*/
 
 static struct json_node *make_node(struct emit *e, unsigned which, uint8_t type, const char *text, size_t len)
 {
@@ -232,12 +239,16 @@ static AW_COLD bool take_unknown(struct emit *e, const struct json_node *base, c
     return e->policy->strict || move_unknown(e, base, top);
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------------------------*/
+/* ---- checks
+ * ------------------------------------------------------------------------------------------------------------*/
 
 static AW_COLD void check_slot_type(struct emit *e, unsigned slot)
 {
-    static const char *const wanted[] = {[KIND_TEXT] = "a string", [KIND_OBJECT] = "an object", [KIND_ROLES] = "an array of strings",
-                                         [KIND_BOOL] = "true or false", [KIND_VERSION] = "the number 1"};
+    static const char *const wanted[] = {[KIND_TEXT] = "a string",
+                                         [KIND_OBJECT] = "an object",
+                                         [KIND_ROLES] = "an array of strings",
+                                         [KIND_BOOL] = "true or false",
+                                         [KIND_VERSION] = "the number 1"};
     const struct json_node *n = e->v[slot].node;
     if (slot_specs[slot].kind == KIND_VERSION && n->type == JSON_NUMBER)
         invalid(e, slot, "only schema version 1 is known");
@@ -268,8 +279,11 @@ static void check_roles(struct emit *e)
 
 static inline void check_types(struct emit *e)
 {
-    static const uint8_t type_of[] = {[KIND_TEXT] = JSON_STRING, [KIND_OBJECT] = JSON_OBJECT, [KIND_ROLES] = JSON_ARRAY,
-                                      [KIND_BOOL] = JSON_TRUE, [KIND_VERSION] = JSON_NUMBER};
+    static const uint8_t type_of[] = {[KIND_TEXT] = JSON_STRING,
+                                      [KIND_OBJECT] = JSON_OBJECT,
+                                      [KIND_ROLES] = JSON_ARRAY,
+                                      [KIND_BOOL] = JSON_TRUE,
+                                      [KIND_VERSION] = JSON_NUMBER};
     uint64_t other = e->present & ~TEXT_SLOTS;
     for (uint64_t live = e->present & TEXT_SLOTS; live; live &= live - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(live);
@@ -315,7 +329,8 @@ static void check_action(struct emit *e)
     for (size_t i = 0; AW_UNLIKELY(i + 36 <= action.len); i++) {
         if (action.ptr[i + 8] != '-' || !is_uuid(action.ptr + i))
             continue;
-        static const char why[] = "contains a UUID: an action names a kind of event, ids belong into target.id or metadata";
+        static const char why[] =
+            "contains a UUID: an action names a kind of event, ids belong into target.id or metadata";
         if (e->policy->strict_naming || e->policy->strict)
             invalid(e, SLOT_ACTION, why);
         else
@@ -348,7 +363,9 @@ static void check_required(struct emit *e, uint64_t given)
         if (parent && (given & SLOT_BIT(parent)) && !(e->present & SLOT_BIT(parent)))
             continue; /* its object is wrong, which has been said */
         if (AW_UNLIKELY(!(given & SLOT_BIT(slot))))
-            invalid(e, slot, slot == SLOT_TARGET_TYPE ? "is missing: a target needs a type" : "is missing: every event needs it");
+            invalid(e, slot,
+                    slot == SLOT_TARGET_TYPE ? "is missing: a target needs a type"
+                                             : "is missing: every event needs it");
         else if (AW_UNLIKELY((e->present & SLOT_BIT(slot)) && e->v[slot].node->len == 0))
             invalid(e, slot, "must not be empty");
     }
@@ -394,7 +411,8 @@ static void check(struct emit *e)
         refuse_extra(e);
 }
 
-/* ---- what nobody gave --------------------------------------------------------------------------------------------------*/
+/* ---- what nobody gave
+ * --------------------------------------------------------------------------------------------------*/
 
 /* An object is there when one of its members is. */
 static void complete_groups(struct emit *e)
@@ -429,7 +447,8 @@ static int make_missing(struct emit *e)
     return AW_SUCCESS;
 }
 
-static void emit_init(struct emit *e, struct work *w, const struct event_policy *policy, const struct event_tree *source)
+static void emit_init(struct emit *e, struct work *w, const struct event_policy *policy,
+                      const struct event_tree *source)
 {
     e->policy = policy;
     e->work = w;
@@ -473,8 +492,8 @@ static AW_COLD int json_problem(int rc, const struct json_error *error)
 {
     if (rc == -ENOMEM)
         return out_of_memory();
-    return diag_problem(AW_ERR_INVALID_EVENT, "", "not a JSON event: %s (line %u, column %u)", error->message, error->line,
-                        error->column);
+    return diag_problem(AW_ERR_INVALID_EVENT, "", "not a JSON event: %s (line %u, column %u)", error->message,
+                        error->line, error->column);
 }
 
 static AW_COLD int not_an_object(void)
@@ -503,14 +522,15 @@ static int read_event(struct work *w, const struct event_policy *policy, const c
     return AW_LIKELY(w->in.doc.nodes[JSON_TOP].type == JSON_OBJECT) ? AW_SUCCESS : not_an_object();
 }
 
-int event_prepare_json(const struct event_policy *policy, const struct aw_context *const *contexts, size_t context_count,
-                       const char *json, size_t len, struct prepared **ret)
+int event_prepare_json(const struct event_policy *policy, const struct aw_context *const *contexts,
+                       size_t context_count, const char *json, size_t len, struct prepared **ret)
 {
     struct work *w = work_get();
     if (AW_UNLIKELY(!w))
         return out_of_memory();
     if (AW_UNLIKELY(len > policy->max_input))
-        return diag_problem(AW_ERR_EVENT_TOO_LARGE, "", "the input has %zu bytes, limits.input is %u", len, policy->max_input);
+        return diag_problem(AW_ERR_EVENT_TOO_LARGE, "", "the input has %zu bytes, limits.input is %u", len,
+                            policy->max_input);
     int rc = read_event(w, policy, json, len);
     if (AW_UNLIKELY(rc != AW_SUCCESS))
         return rc;
@@ -520,8 +540,8 @@ int event_prepare_json(const struct event_policy *policy, const struct aw_contex
     return prepare(&e, contexts, context_count, &w->in.doc.nodes[JSON_TOP], ret);
 }
 
-int event_prepare_builder(const struct event_policy *policy, const struct aw_context *const *contexts, size_t context_count,
-                          const struct aw_builder *builder, struct prepared **ret)
+int event_prepare_builder(const struct event_policy *policy, const struct aw_context *const *contexts,
+                          size_t context_count, const struct aw_builder *builder, struct prepared **ret)
 {
     struct work *w = work_get();
     if (AW_UNLIKELY(!w))

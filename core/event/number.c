@@ -1,10 +1,11 @@
 /* number.c - doubles to text as ECMAScript prints them, and back; never through the locale.
  * SPDX-License-Identifier: Apache-2.0
  *
- * RFC 8785 wants Number::toString of ECMA-262: the shortest digits that read back as the same double, and of those the ones
- * nearest to it. Small integers and short decimals, which are nearly all numbers of audit events, are found with one division;
- * the rest by Raffaello Giulietti's Schubfach method ("The Schubfach way to render doubles"): scale the double and the
- * borders of its rounding interval by a power of ten with 128-bit arithmetic, and pick the shortest integer in between.
+ * RFC 8785 wants Number::toString of ECMA-262: the shortest digits that read back as the same double, and of those the
+ * ones nearest to it. Small integers and short decimals, which are nearly all numbers of audit events, are found with
+ * one division; the rest by Raffaello Giulietti's Schubfach method ("The Schubfach way to render doubles"): scale the
+ * double and the borders of its rounding interval by a power of ten with 128-bit arithmetic, and pick the shortest
+ * integer in between.
  */
 #include "config.h"
 
@@ -99,7 +100,8 @@ static size_t layout(struct decimal d, char *out)
     return (size_t)(p - out) + width;
 }
 
-/* floor(g * cp / 2^128), with the lowest bit set when anything was cut off: enough to compare it rightly with integers. */
+/* floor(g * cp / 2^128), with the lowest bit set when anything was cut off: enough to compare it rightly with integers.
+ */
 static uint64_t round_to_odd(const uint64_t g[2], uint64_t cp)
 {
     __extension__ typedef unsigned __int128 u128;
@@ -111,8 +113,8 @@ static uint64_t round_to_odd(const uint64_t g[2], uint64_t cp)
 #define FRACTION_BITS 52
 #define EXPONENT_BIAS 1075 /* of the significand read as an integer */
 
-/* value: positive, finite. The value's interval of numbers that round to it is [cbl, cbr] / 4 * 2^q; at a power of two the
- * lower half is only half as wide, because the next smaller double is nearer. */
+/* value: positive, finite. The value's interval of numbers that round to it is [cbl, cbr] / 4 * 2^q; at a power of two
+ * the lower half is only half as wide, because the next smaller double is nearer. */
 static struct decimal shortest(double value)
 {
     uint64_t bits;
@@ -144,8 +146,8 @@ static struct decimal shortest(double value)
     return (struct decimal){s + (vb > mid || (vb == mid && (s & 1))), k};
 }
 
-/* Integers below 2^53 and decimals with few places: value * 10^p is tried as an integer r < 10^15; r / 10^p is correctly
- * rounded, so when it gives the value back, r's digits (at most 15, hence unique) are the shortest. */
+/* Integers below 2^53 and decimals with few places: value * 10^p is tried as an integer r < 10^15; r / 10^p is
+ * correctly rounded, so when it gives the value back, r's digits (at most 15, hence unique) are the shortest. */
 static bool try_short(double value, struct decimal *ret)
 {
     static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};

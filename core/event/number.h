@@ -9,8 +9,8 @@
 /* Decimal text of an integer, at most 20 bytes, no NUL; returns the length. */
 size_t number_format_int(int64_t value, char *out);
 
-/* A JSON number literal (grammar already checked) that is followed by a byte that cannot continue it, to the nearest double;
- * never depends on the locale. False: no memory for the C locale object (first call of the process only). */
+/* A JSON number literal (grammar already checked) that is followed by a byte that cannot continue it, to the nearest
+ * double; never depends on the locale. False: no memory for the C locale object (first call of the process only). */
 bool number_parse(const char *text, size_t len, double *ret);
 
 /* Does the double hold exactly the integer that the literal of digits (sign allowed) writes? */

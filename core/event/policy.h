@@ -19,7 +19,7 @@ struct name_set { /* open addressing, at most half full; texts are the policy's 
     struct name_entry {
         const char *name;
         uint32_t len;
-    } *entries;
+    } * entries;
     size_t capacity, count;
 };
 
@@ -43,8 +43,8 @@ struct event_policy {
     pcre2_match_context *match_context;
     struct path_step *steps; /* of all rules, each ended by PATH_END_* */
     size_t step_count, state_words;
-    uint64_t *slot_states;   /* SLOT_COUNT rows of state_words, or NULL without rules */
-    uint64_t masked_slots;   /* bits of known members that rules mask whole */
+    uint64_t *slot_states; /* SLOT_COUNT rows of state_words, or NULL without rules */
+    uint64_t masked_slots; /* bits of known members that rules mask whole */
     uint64_t allowed_slots;
     struct json_node defaults[SLOT_COUNT]; /* JSON_NONE = none */
     uint64_t default_slots;                /* bits of those that are there */
@@ -52,8 +52,8 @@ struct event_policy {
     struct arena arena; /* names and texts */
 };
 
-/* Lower-case letters and digits of a name; at most max bytes are written, the full length is returned. Bytes from 0x80 on are
- * kept as they are. */
+/* Lower-case letters and digits of a name; at most max bytes are written, the full length is returned. Bytes from 0x80
+ * on are kept as they are. */
 size_t policy_normalise(const char *name, size_t len, char *out, size_t max);
 bool name_set_has(const struct name_set *set, const char *name, size_t len);
 bool built_in_name(const char *raw, size_t len); /* redact_names.c */

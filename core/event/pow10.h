@@ -1,7 +1,7 @@
 /* pow10.h - powers of ten for number.c. SPDX-License-Identifier: Apache-2.0
  *
- * Entry k - POW10_MIN holds 10^k as a 128-bit number with its top bit set: ceil(10^k * 2^(127 - floor(log2(10^k)))), high
- * word first. Made by exact arithmetic; test_number.c computes every entry anew.
+ * Entry k - POW10_MIN holds 10^k as a 128-bit number with its top bit set: ceil(10^k * 2^(127 - floor(log2(10^k)))),
+ * high word first. Made by exact arithmetic; test_number.c computes every entry anew.
  */
 #ifndef AW_POW10_H
 #define AW_POW10_H

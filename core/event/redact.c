@@ -26,7 +26,8 @@ static bool pattern_matches(struct redactor *r, const struct event_policy *polic
     if (!r->match_data)
         return true;
     for (size_t i = 0; i < policy->pattern_count; i++) {
-        int rc = pcre2_match(policy->patterns[i], (PCRE2_SPTR)name, len, 0, PCRE2_NO_UTF_CHECK, r->match_data, policy->match_context);
+        int rc = pcre2_match(policy->patterns[i], (PCRE2_SPTR)name, len, 0, PCRE2_NO_UTF_CHECK, r->match_data,
+                             policy->match_context);
         if (rc != PCRE2_ERROR_NOMATCH)
             return true;
     }
@@ -107,8 +108,8 @@ static void enter(const struct event_policy *policy, uint64_t *to, size_t i, uns
     }
 }
 
-unsigned redact_step(const struct event_policy *policy, const uint64_t *from, const char *name, size_t len, uint64_t *to,
-                     bool *ret_alive)
+unsigned redact_step(const struct event_policy *policy, const uint64_t *from, const char *name, size_t len,
+                     uint64_t *to, bool *ret_alive)
 {
     char normal[POLICY_NAME_MAX];
     size_t n = policy_normalise(name, len, normal, sizeof normal);

@@ -1,18 +1,18 @@
 /* redact.h - masking: compiled rules, verdicts on names, value scanners. SPDX-License-Identifier: Apache-2.0
  *
- * Names. A name is compared in its normal form: lower case, letters and digits only, so that access_token, Access-Token and
- * accessToken are one name. It is masked when
+ * Names. A name is compared in its normal form: lower case, letters and digits only, so that access_token, Access-Token
+ * and accessToken are one name. It is masked when
  *  - its normal form is a listed one: settings.keys, or the built-in list (trailing digits are ignored for the latter);
- *  - its last words are a built-in one, words being parted by '_', '-', '.', ' ' or a hump: dbPassword, x-api-key, csrf_token;
- *    names of some length need no border between words: dbpassword;
+ *  - its last words are a built-in one, words being parted by '_', '-', '.', ' ' or a hump: dbPassword, x-api-key,
+ * csrf_token; names of some length need no border between words: dbpassword;
  *  - a pattern of settings.patterns matches the name as it is written.
  * A name in settings.allow is never masked. Known members that an event needs are never masked by name or path.
  *
- * Paths. Steps parted by dots, compared in normal form; '*' is any one name, '**' any number of names; arrays are transparent:
- * the elements of a.b have the path a.b.
+ * Paths. Steps parted by dots, compared in normal form; '*' is any one name, '**' any number of names; arrays are
+ * transparent: the elements of a.b have the path a.b.
  *
- * Values. Scanners look for secrets inside every text (never in names) and mask just those: card numbers, JSON web tokens, PEM
- * private keys, cloud keys, well-known token prefixes, Bearer and Basic credentials.
+ * Values. Scanners look for secrets inside every text (never in names) and mask just those: card numbers, JSON web
+ * tokens, PEM private keys, cloud keys, well-known token prefixes, Bearer and Basic credentials.
  */
 #ifndef AW_REDACT_H
 #define AW_REDACT_H
@@ -36,9 +36,9 @@ struct redact_verdict {
 /* A thread's part: what it has learnt, and its buffers. */
 struct redactor {
     struct redact_verdict cache[REDACT_CACHE];
-    struct arena arena;                          /* masked texts */
-    struct pcre2_real_match_data_8 *match_data;  /* made with the first pattern */
-    uint64_t *states;                            /* path states, one row a level */
+    struct arena arena;                         /* masked texts */
+    struct pcre2_real_match_data_8 *match_data; /* made with the first pattern */
+    uint64_t *states;                           /* path states, one row a level */
     size_t states_capacity;
 };
 void redactor_init(struct redactor *r);
@@ -79,20 +79,24 @@ size_t redact_state_words(const struct event_policy *policy);
 const uint64_t *redact_slot_state(const struct event_policy *policy, unsigned slot);
 /* The row from which every rule starts. */
 void redact_start(const struct event_policy *policy, uint64_t *to);
-/* Goes one name down: writes the new row, returns REDACT_* of rules that end there; *ret_alive: can anything match below? */
-unsigned redact_step(const struct event_policy *policy, const uint64_t *from, const char *name, size_t len, uint64_t *to,
-                     bool *ret_alive);
+/* Goes one name down: writes the new row, returns REDACT_* of rules that end there; *ret_alive: can anything match
+ * below? */
+unsigned redact_step(const struct event_policy *policy, const uint64_t *from, const char *name, size_t len,
+                     uint64_t *to, bool *ret_alive);
 
-/* ---- value scanners (scan.c) ----------------------------------------------------------------------------------------*/
+/* ---- value scanners (scan.c)
+ * ----------------------------------------------------------------------------------------*/
 
-/* Might a scanner find something in the text? Cheap, errs on the side of yes. 64 bytes behind the text must be readable. */
+/* Might a scanner find something in the text? Cheap, errs on the side of yes. 64 bytes behind the text must be
+ * readable. */
 #define SCAN_SHORTEST 13u /* no secret that is looked for is shorter */
 bool scan_suspicious_slow(const char *text, size_t len);
 static inline bool scan_suspicious(const char *text, size_t len)
 {
     return len >= SCAN_SHORTEST && scan_suspicious_slow(text, len);
 }
-/* Rising offsets of suspicious places, at most max - 1, then UINT32_MAX; false: there were more. Zero bytes follow the text. */
+/* Rising offsets of suspicious places, at most max - 1, then UINT32_MAX; false: there were more. Zero bytes follow the
+ * text. */
 bool scan_marks(const char *text, size_t len, uint32_t *marks, size_t max);
 /* Masks secrets in a text. 0: none found; else how many, with the new text in the arena; -1: no memory. */
 int scan_text(const char *text, size_t len, const char *mask, size_t mask_len, struct arena *arena, struct aw_str *ret);

@@ -39,7 +39,8 @@ size_t policy_normalise(const char *name, size_t len, char *out, size_t max)
     return n;
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------------*/
+/* ---- names
+ * -------------------------------------------------------------------------------------------------------------*/
 
 static size_t name_hash(const char *name, size_t len)
 {
@@ -53,7 +54,8 @@ bool name_set_has(const struct name_set *set, const char *name, size_t len)
 {
     if (set->count == 0)
         return false;
-    for (size_t i = name_hash(name, len) & (set->capacity - 1); set->entries[i].name; i = (i + 1) & (set->capacity - 1)) {
+    for (size_t i = name_hash(name, len) & (set->capacity - 1); set->entries[i].name;
+         i = (i + 1) & (set->capacity - 1)) {
         if (set->entries[i].len == len && memcmp(set->entries[i].name, name, len) == 0)
             return true;
     }
@@ -96,14 +98,16 @@ static int add_name(struct event_policy *p, struct name_set *set, const struct e
     return 0;
 }
 
-/* ---- patterns ----------------------------------------------------------------------------------------------------------*/
+/* ---- patterns
+ * ----------------------------------------------------------------------------------------------------------*/
 
 /* Names of all sorts: a pattern that matches each of them would mask everything. */
 static bool matches_everything(const struct event_policy *p, const pcre2_code *code, pcre2_match_data *md)
 {
     static const char *const probes[] = {"a", "Z", "7", "_", "status", "requestId", "x-y", "\xc3\xa9", "http", "0.5"};
     for (size_t i = 0; i < AW_ARRAY_LEN(probes); i++) {
-        if (pcre2_match(code, (PCRE2_SPTR)probes[i], strlen(probes[i]), 0, 0, md, p->match_context) == PCRE2_ERROR_NOMATCH)
+        if (pcre2_match(code, (PCRE2_SPTR)probes[i], strlen(probes[i]), 0, 0, md, p->match_context) ==
+            PCRE2_ERROR_NOMATCH)
             return false;
     }
     return true;
@@ -150,7 +154,8 @@ static int add_pattern(struct event_policy *p, const struct event_rule *rule)
     size_t len = rule->text ? strlen(rule->text) : 0;
     if (len == 0 || len > PATTERN_MAX)
         return bad(rule, "patterns", len ? "longer than 4096 bytes" : "a regular expression is needed");
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)rule->text, len, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, NULL);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)rule->text, len, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, NULL);
     if (!code) {
         PCRE2_UCHAR text[160];
         if (error == PCRE2_ERROR_HEAP_FAILED)
@@ -184,7 +189,8 @@ static int add_patterns(struct event_policy *p, const struct event_settings *s)
     return rc;
 }
 
-/* ---- paths -------------------------------------------------------------------------------------------------------------*/
+/* ---- paths
+ * -------------------------------------------------------------------------------------------------------------*/
 
 static size_t count_steps(const struct event_rule *rules, size_t count)
 {
@@ -226,7 +232,9 @@ static int add_steps(struct event_policy *p, const struct event_rule *rule, cons
             if (rc != 0)
                 return rc;
             if (p->steps[p->step_count - 1].kind == PATH_NAME && memchr(name, '*', n))
-                return bad(rule, list, "'*' and '**' stand for whole names only; regular expressions on names belong into redaction.patterns");
+                return bad(rule, list,
+                           "'*' and '**' stand for whole names only; regular expressions on names belong into "
+                           "redaction.patterns");
             n = 0;
             if (*c == '\0')
                 return 0;
@@ -254,7 +262,8 @@ static unsigned slot_by_step(const struct path_step *s, unsigned parent)
 }
 
 /* Can the rule do what it says? Looks at the steps from `first` on, the end not yet added. */
-static int check_steps(const struct event_policy *p, const struct event_rule *rule, const char *list, size_t first, bool mask)
+static int check_steps(const struct event_policy *p, const struct event_rule *rule, const char *list, size_t first,
+                       bool mask)
 {
     const struct path_step *s = &p->steps[first];
     size_t count = p->step_count - first;
@@ -262,7 +271,9 @@ static int check_steps(const struct event_policy *p, const struct event_rule *ru
         return 0;
     unsigned slot = slot_by_step(&s[0], SLOT_NONE);
     if (slot == SLOT_NONE)
-        return bad(rule, list, "events have no such member; unknown members are moved below metadata: begin with \"metadata.\" or \"**.\"");
+        return bad(rule, list,
+                   "events have no such member; unknown members are moved below metadata: begin with \"metadata.\" or "
+                   "\"**.\"");
     if (count > 1 && slot_specs[slot].kind != KIND_OBJECT)
         return bad(rule, list, "this member has no members of its own");
     if (count == 1 && mask && slot_specs[slot].kind == KIND_OBJECT)
@@ -336,7 +347,8 @@ static int add_paths(struct event_policy *p, const struct event_settings *s)
         rc = worse(rc, add_path(p, &s->paths[i], "paths", true));
     for (size_t i = 0; i < s->allow_count; i++) {
         bool path = s->allow[i].text && strpbrk(s->allow[i].text, ".*");
-        rc = worse(rc, path ? add_path(p, &s->allow[i], "allow", false) : add_name(p, &p->allow, &s->allow[i], "allow"));
+        rc =
+            worse(rc, path ? add_path(p, &s->allow[i], "allow", false) : add_name(p, &p->allow, &s->allow[i], "allow"));
     }
     return rc;
 }
@@ -358,7 +370,8 @@ static int judge_names(struct event_policy *p)
     return 0;
 }
 
-/* ---- everything --------------------------------------------------------------------------------------------------------*/
+/* ---- everything
+ * --------------------------------------------------------------------------------------------------------*/
 
 static int set_mask(struct event_policy *p, const struct event_settings *s)
 {
@@ -403,7 +416,8 @@ static int set_default(struct event_policy *p, unsigned slot, const char *value)
         return 0;
     size_t len = strlen(value);
     if (!text_utf8_valid(value, len) || len > 8192)
-        return diag_problem(AW_ERR_CONFIG, "", "the default of %s must be UTF-8 text of at most 8192 bytes", slot_specs[slot].path);
+        return diag_problem(AW_ERR_CONFIG, "", "the default of %s must be UTF-8 text of at most 8192 bytes",
+                            slot_specs[slot].path);
     char *text = arena_text(&p->arena, len);
     if (!text)
         return AW_ERR_NOMEM;

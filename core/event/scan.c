@@ -1,9 +1,10 @@
 /* scan.c - the quick look: might there be a secret in this text? SPDX-License-Identifier: Apache-2.0
  *
- * Nearly all texts hold no secret, so what counts is to find that out fast. Every secret that scan_text() knows begins with
- * one of a few pairs of bytes, or is a long run of digits. Both are found with the same table look-ups: seven buckets of pairs,
- * each told by the halves of the two bytes, and an eighth for "digit, space or dash, twice". With AVX2 32 positions are looked
- * up at a time (the idea of Hyperscan's Teddy). A hit is checked against the exact beginnings before it counts.
+ * Nearly all texts hold no secret, so what counts is to find that out fast. Every secret that scan_text() knows begins
+ * with one of a few pairs of bytes, or is a long run of digits. Both are found with the same table look-ups: seven
+ * buckets of pairs, each told by the halves of the two bytes, and an eighth for "digit, space or dash, twice". With
+ * AVX2 32 positions are looked up at a time (the idea of Hyperscan's Teddy). A hit is checked against the exact
+ * beginnings before it counts.
  */
 #include "config.h"
 
@@ -17,10 +18,14 @@
 
 /* Buckets: 0 "ey"; 1 "--"; 2 "AK" "AS" "AI"; 3 "gh" "gl" "gi"; 4 "xo"; 5 "k_" "k-" "m_" "f_"; 6 "Be" "Ba" in any case;
  * 7 digit or separator. A byte is in a bucket when both its halves are. */
-static const uint8_t first_low[16] = {0x80, 0x84, 0xc0, 0x80, 0x80, 0x81, 0xa0, 0x88, 0x90, 0x80, 0x00, 0x20, 0x00, 0xa2, 0x00, 0x00};
-static const uint8_t first_high[16] = {0x00, 0x00, 0x82, 0x80, 0x44, 0x00, 0x69, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
-static const uint8_t second_low[16] = {0x80, 0xc0, 0x80, 0x84, 0x80, 0xc0, 0x80, 0x80, 0x88, 0x8d, 0x00, 0x04, 0x08, 0xa2, 0x00, 0x30};
-static const uint8_t second_high[16] = {0x00, 0x00, 0xa2, 0x80, 0x44, 0x24, 0x58, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+static const uint8_t first_low[16] = {0x80, 0x84, 0xc0, 0x80, 0x80, 0x81, 0xa0, 0x88,
+                                      0x90, 0x80, 0x00, 0x20, 0x00, 0xa2, 0x00, 0x00};
+static const uint8_t first_high[16] = {0x00, 0x00, 0x82, 0x80, 0x44, 0x00, 0x69, 0x10,
+                                       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+static const uint8_t second_low[16] = {0x80, 0xc0, 0x80, 0x84, 0x80, 0xc0, 0x80, 0x80,
+                                       0x88, 0x8d, 0x00, 0x04, 0x08, 0xa2, 0x00, 0x30};
+static const uint8_t second_high[16] = {0x00, 0x00, 0xa2, 0x80, 0x44, 0x24, 0x58, 0x01,
+                                        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
 
 struct block { /* one bit per position of 64 */
     uint64_t tokens, digits;
@@ -42,7 +47,8 @@ static struct block look_plain(const char *text, size_t len)
 }
 
 #if defined(HAVE_AVX2_PATH)
-__attribute__((target("avx2"))) static inline void look_half(const char *text, uint32_t *ret_tokens, uint32_t *ret_digits)
+__attribute__((target("avx2"))) static inline void look_half(const char *text, uint32_t *ret_tokens,
+                                                             uint32_t *ret_digits)
 {
 #define TABLE(t) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(t)))
     const __m256i half = _mm256_set1_epi8(15);
@@ -121,8 +127,8 @@ static uint64_t run_ends(uint64_t before, uint64_t pairs)
     return (uint64_t)((twelve & ~(twelve << 1)) >> 64);
 }
 
-/* Such a run fills at least one aligned group of four bits of this block, or the last one of the block before and goes on
- * here. */
+/* Such a run fills at least one aligned group of four bits of this block, or the last one of the block before and goes
+ * on here. */
 static inline bool may_have_run(uint64_t before, uint64_t pairs)
 {
     uint64_t two = pairs & pairs >> 1;

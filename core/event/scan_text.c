@@ -1,7 +1,8 @@
 /* scan_text.c - the close look: finds and masks secrets inside a text. SPDX-License-Identifier: Apache-2.0
  *
- * Runs only on texts that scan.c finds suspicious. Each matcher has a validator behind its beginning, so that ordinary words,
- * ids and numbers stay: Luhn's check and issuer prefixes for cards, structure for tokens, decoding for Basic credentials.
+ * Runs only on texts that scan.c finds suspicious. Each matcher has a validator behind its beginning, so that ordinary
+ * words, ids and numbers stay: Luhn's check and issuer prefixes for cards, structure for tokens, decoding for Basic
+ * credentials.
  */
 #include "config.h"
 
@@ -69,7 +70,8 @@ static bool has_any_case(const char *s, size_t at, size_t len, const char *word)
     return true;
 }
 
-/* ---- card numbers ------------------------------------------------------------------------------------------------------*/
+/* ---- card numbers
+ * ------------------------------------------------------------------------------------------------------*/
 
 static bool luhn(const char *digits, size_t n)
 {
@@ -90,10 +92,22 @@ static bool issued(const char *digits, size_t n)
         unsigned from, to; /* of the first four digits */
         unsigned lengths;  /* bit per length */
     } ranges[] = {
-        {4000, 4999, 1u << 13 | 1u << 16 | 1u << 19}, {5100, 5599, 1u << 16}, {2221, 2720, 1u << 16}, {3400, 3499, 1u << 15},
-        {3700, 3799, 1u << 15}, {3000, 3059, 1u << 14 | 1u << 16}, {3600, 3699, 1u << 14 | 1u << 16}, {3800, 3999, 1u << 14 | 1u << 16},
-        {6011, 6011, 15u << 16}, {6440, 6599, 15u << 16}, {6200, 6299, 15u << 16}, {3528, 3589, 15u << 16},
-        {5018, 5038, 127u << 13}, {5893, 5893, 127u << 13}, {6304, 6304, 127u << 13}, {6759, 6763, 127u << 13},
+        {4000, 4999, 1u << 13 | 1u << 16 | 1u << 19},
+        {5100, 5599, 1u << 16},
+        {2221, 2720, 1u << 16},
+        {3400, 3499, 1u << 15},
+        {3700, 3799, 1u << 15},
+        {3000, 3059, 1u << 14 | 1u << 16},
+        {3600, 3699, 1u << 14 | 1u << 16},
+        {3800, 3999, 1u << 14 | 1u << 16},
+        {6011, 6011, 15u << 16},
+        {6440, 6599, 15u << 16},
+        {6200, 6299, 15u << 16},
+        {3528, 3589, 15u << 16},
+        {5018, 5038, 127u << 13},
+        {5893, 5893, 127u << 13},
+        {6304, 6304, 127u << 13},
+        {6759, 6763, 127u << 13},
         {2200, 2204, 15u << 16},
     };
     unsigned head = 0;
@@ -152,7 +166,8 @@ bool scan_number(const char *text, size_t len)
     return len >= 13 && len <= 19 && luhn(text, len) && issued(text, len);
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------------------------------*/
+/* ---- tokens
+ * ------------------------------------------------------------------------------------------------------------*/
 
 static struct span jwt(const char *s, size_t at, size_t len)
 {
@@ -203,15 +218,15 @@ static struct span prefixed(const char *s, size_t at, size_t len)
         bool (*is)(char);
         unsigned min, max; /* of what follows the prefix */
     } kinds[] = {
-        {"AKIA", is_key_id, 16, 16},        {"ASIA", is_key_id, 16, 16},    {"AIza", is_word, 35, 39},
-        {"ghp_", is_alnum, 20, 255},        {"gho_", is_alnum, 20, 255},    {"ghu_", is_alnum, 20, 255},
-        {"ghs_", is_alnum, 20, 255},        {"ghr_", is_alnum, 20, 255},    {"github_pat_", is_word, 20, 255},
-        {"glpat-", is_word, 16, 255},       {"xoxb-", is_word, 10, 255},    {"xoxp-", is_word, 10, 255},
-        {"xoxa-", is_word, 10, 255},        {"xoxr-", is_word, 10, 255},    {"xoxs-", is_word, 10, 255},
-        {"xoxo-", is_word, 10, 255},        {"xoxe-", is_word, 10, 255},    {"xoxe.", is_token68, 10, 512},
-        {"sk_live_", is_alnum, 16, 255},    {"rk_live_", is_alnum, 16, 255}, {"sk_test_", is_alnum, 16, 255},
-        {"rk_test_", is_alnum, 16, 255},    {"npm_", is_alnum, 30, 255},    {"hf_", is_alnum, 30, 255},
-        {"sk-ant-", is_word, 20, 512},      {"sk-proj-", is_word, 20, 512},
+        {"AKIA", is_key_id, 16, 16},     {"ASIA", is_key_id, 16, 16},     {"AIza", is_word, 35, 39},
+        {"ghp_", is_alnum, 20, 255},     {"gho_", is_alnum, 20, 255},     {"ghu_", is_alnum, 20, 255},
+        {"ghs_", is_alnum, 20, 255},     {"ghr_", is_alnum, 20, 255},     {"github_pat_", is_word, 20, 255},
+        {"glpat-", is_word, 16, 255},    {"xoxb-", is_word, 10, 255},     {"xoxp-", is_word, 10, 255},
+        {"xoxa-", is_word, 10, 255},     {"xoxr-", is_word, 10, 255},     {"xoxs-", is_word, 10, 255},
+        {"xoxo-", is_word, 10, 255},     {"xoxe-", is_word, 10, 255},     {"xoxe.", is_token68, 10, 512},
+        {"sk_live_", is_alnum, 16, 255}, {"rk_live_", is_alnum, 16, 255}, {"sk_test_", is_alnum, 16, 255},
+        {"rk_test_", is_alnum, 16, 255}, {"npm_", is_alnum, 30, 255},     {"hf_", is_alnum, 30, 255},
+        {"sk-ant-", is_word, 20, 512},   {"sk-proj-", is_word, 20, 512},
     };
     if (at > 0 && is_word(s[at - 1]) && s[at - 1] != '-')
         return no_span;
@@ -225,7 +240,8 @@ static struct span prefixed(const char *s, size_t at, size_t len)
     return no_span;
 }
 
-/* ---- credentials of HTTP -----------------------------------------------------------------------------------------------*/
+/* ---- credentials of HTTP
+ * -----------------------------------------------------------------------------------------------*/
 
 static bool has_digit(const char *s, size_t at, size_t n)
 {
@@ -281,7 +297,8 @@ static struct span basic(const char *s, size_t at, size_t len)
     return n >= 4 && colon && printable ? (struct span){start, start + n} : no_span;
 }
 
-/* ---- all together ------------------------------------------------------------------------------------------------------*/
+/* ---- all together
+ * ------------------------------------------------------------------------------------------------------*/
 
 static struct span match_at(const char *s, size_t at, size_t len)
 {
@@ -291,9 +308,16 @@ static struct span match_at(const char *s, size_t at, size_t len)
         return has(s, at, len, "-----BEGIN ") ? pem(s, at, len) : no_span;
     case 'e':
         return !inside && has(s, at, len, "eyJ") ? jwt(s, at, len) : no_span;
-    case 'A': case 'g': case 'x': case 's': case 'r': case 'n': case 'h':
+    case 'A':
+    case 'g':
+    case 'x':
+    case 's':
+    case 'r':
+    case 'n':
+    case 'h':
         return prefixed(s, at, len);
-    case 'B': case 'b':
+    case 'B':
+    case 'b':
         if (!inside && has_any_case(s, at, len, "bearer "))
             return bearer(s, at, len);
         return !inside && has_any_case(s, at, len, "basic ") ? basic(s, at, len) : no_span;

@@ -11,33 +11,47 @@ const struct slot_spec slot_specs[SLOT_COUNT] = {
     [SLOT_ACTOR] = {OTHER("actor"), AW_FIELD_ACTOR, KIND_OBJECT, 0, SLOT_NONE, "actor"},
     [SLOT_CONTEXT] = {OTHER("context"), AW_FIELD_CONTEXT, KIND_OBJECT, 0, SLOT_NONE, "context"},
     [SLOT_DIFF] = {OTHER("diff"), AW_FIELD_DIFF, KIND_OBJECT, 0, SLOT_NONE, "diff"},
-    [SLOT_DIFF_TRUNCATED] = {OTHER("diffTruncated"), 0, KIND_BOOL, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE, "diffTruncated"},
-    [SLOT_EVENT_ID] = {TEXT("eventId"), AW_FIELD_EVENT_ID, KIND_TEXT, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE, "eventId"},
+    [SLOT_DIFF_TRUNCATED] = {OTHER("diffTruncated"), 0, KIND_BOOL, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE,
+                             "diffTruncated"},
+    [SLOT_EVENT_ID] = {TEXT("eventId"), AW_FIELD_EVENT_ID, KIND_TEXT, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE,
+                       "eventId"},
     [SLOT_METADATA] = {OTHER("metadata"), AW_FIELD_METADATA, KIND_OBJECT, 0, SLOT_NONE, "metadata"},
-    [SLOT_METADATA_TRUNCATED] = {OTHER("metadataTruncated"), 0, KIND_BOOL, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE, "metadataTruncated"},
-    [SLOT_OUTCOME] = {TEXT("outcome"), AW_FIELD_OUTCOME, KIND_TEXT, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE, "outcome"},
+    [SLOT_METADATA_TRUNCATED] = {OTHER("metadataTruncated"), 0, KIND_BOOL, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE,
+                                 "metadataTruncated"},
+    [SLOT_OUTCOME] = {TEXT("outcome"), AW_FIELD_OUTCOME, KIND_TEXT, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE,
+                      "outcome"},
     [SLOT_RETENTION_TAG] = {TEXT("retentionTag"), AW_FIELD_RETENTION_TAG, KIND_TEXT, 0, SLOT_NONE, "retentionTag"},
-    [SLOT_SCHEMA_VERSION] = {OTHER("schemaVersion"), 0, KIND_VERSION, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE, "schemaVersion"},
+    [SLOT_SCHEMA_VERSION] = {OTHER("schemaVersion"), 0, KIND_VERSION, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_NONE,
+                             "schemaVersion"},
     [SLOT_TARGET] = {OTHER("target"), AW_FIELD_TARGET, KIND_OBJECT, 0, SLOT_NONE, "target"},
-    [SLOT_ACTOR_DISPLAY_NAME] = {TEXT("displayName"), AW_FIELD_ACTOR_DISPLAY_NAME, KIND_TEXT, 0, SLOT_ACTOR, "actor.displayName"},
+    [SLOT_ACTOR_DISPLAY_NAME] = {TEXT("displayName"), AW_FIELD_ACTOR_DISPLAY_NAME, KIND_TEXT, 0, SLOT_ACTOR,
+                                 "actor.displayName"},
     [SLOT_ACTOR_ID] = {TEXT("id"), AW_FIELD_ACTOR_ID, KIND_TEXT, SLOT_PROTECTED, SLOT_ACTOR, "actor.id"},
     [SLOT_ACTOR_IP] = {TEXT("ip"), AW_FIELD_ACTOR_IP, KIND_TEXT, 0, SLOT_ACTOR, "actor.ip"},
     [SLOT_ACTOR_ROLES] = {OTHER("roles"), AW_FIELD_ACTOR_ROLES, KIND_ROLES, 0, SLOT_ACTOR, "actor.roles"},
     [SLOT_ACTOR_TYPE] = {TEXT("type"), AW_FIELD_ACTOR_TYPE, KIND_TEXT, SLOT_PROTECTED, SLOT_ACTOR, "actor.type"},
-    [SLOT_ACTOR_USER_AGENT] = {TEXT("userAgent"), AW_FIELD_ACTOR_USER_AGENT, KIND_TEXT, 0, SLOT_ACTOR, "actor.userAgent"},
+    [SLOT_ACTOR_USER_AGENT] = {TEXT("userAgent"), AW_FIELD_ACTOR_USER_AGENT, KIND_TEXT, 0, SLOT_ACTOR,
+                               "actor.userAgent"},
     [SLOT_ENVIRONMENT] = {TEXT("environment"), AW_FIELD_ENVIRONMENT, KIND_TEXT, 0, SLOT_CONTEXT, "context.environment"},
-    [SLOT_OCCURRED_AT] = {TEXT("occurredAt"), AW_FIELD_OCCURRED_AT, KIND_TEXT, SLOT_PROTECTED | SLOT_UNSCANNED, SLOT_CONTEXT, "context.occurredAt"},
+    [SLOT_OCCURRED_AT] = {TEXT("occurredAt"), AW_FIELD_OCCURRED_AT, KIND_TEXT, SLOT_PROTECTED | SLOT_UNSCANNED,
+                          SLOT_CONTEXT, "context.occurredAt"},
     [SLOT_ORG_ID] = {TEXT("orgId"), AW_FIELD_ORG_ID, KIND_TEXT, 0, SLOT_CONTEXT, "context.orgId"},
     [SLOT_REQUEST_ID] = {TEXT("requestId"), AW_FIELD_REQUEST_ID, KIND_TEXT, 0, SLOT_CONTEXT, "context.requestId"},
     [SLOT_SESSION_ID] = {TEXT("sessionId"), AW_FIELD_SESSION_ID, KIND_TEXT, 0, SLOT_CONTEXT, "context.sessionId"},
     [SLOT_SOURCE_HOST] = {TEXT("sourceHost"), AW_FIELD_SOURCE_HOST, KIND_TEXT, 0, SLOT_CONTEXT, "context.sourceHost"},
-    [SLOT_SOURCE_INSTANCE] = {TEXT("sourceInstance"), AW_FIELD_SOURCE_INSTANCE, KIND_TEXT, 0, SLOT_CONTEXT, "context.sourceInstance"},
-    [SLOT_SOURCE_REGION] = {TEXT("sourceRegion"), AW_FIELD_SOURCE_REGION, KIND_TEXT, 0, SLOT_CONTEXT, "context.sourceRegion"},
-    [SLOT_SOURCE_SERVICE] = {TEXT("sourceService"), AW_FIELD_SOURCE_SERVICE, KIND_TEXT, SLOT_PROTECTED, SLOT_CONTEXT, "context.sourceService"},
-    [SLOT_SOURCE_VERSION] = {TEXT("sourceVersion"), AW_FIELD_SOURCE_VERSION, KIND_TEXT, 0, SLOT_CONTEXT, "context.sourceVersion"},
-    [SLOT_TENANT_ID] = {TEXT("tenantId"), AW_FIELD_TENANT_ID, KIND_TEXT, SLOT_PROTECTED, SLOT_CONTEXT, "context.tenantId"},
+    [SLOT_SOURCE_INSTANCE] = {TEXT("sourceInstance"), AW_FIELD_SOURCE_INSTANCE, KIND_TEXT, 0, SLOT_CONTEXT,
+                              "context.sourceInstance"},
+    [SLOT_SOURCE_REGION] = {TEXT("sourceRegion"), AW_FIELD_SOURCE_REGION, KIND_TEXT, 0, SLOT_CONTEXT,
+                            "context.sourceRegion"},
+    [SLOT_SOURCE_SERVICE] = {TEXT("sourceService"), AW_FIELD_SOURCE_SERVICE, KIND_TEXT, SLOT_PROTECTED, SLOT_CONTEXT,
+                             "context.sourceService"},
+    [SLOT_SOURCE_VERSION] = {TEXT("sourceVersion"), AW_FIELD_SOURCE_VERSION, KIND_TEXT, 0, SLOT_CONTEXT,
+                             "context.sourceVersion"},
+    [SLOT_TENANT_ID] = {TEXT("tenantId"), AW_FIELD_TENANT_ID, KIND_TEXT, SLOT_PROTECTED, SLOT_CONTEXT,
+                        "context.tenantId"},
     [SLOT_TRACE_ID] = {TEXT("traceId"), AW_FIELD_TRACE_ID, KIND_TEXT, 0, SLOT_CONTEXT, "context.traceId"},
-    [SLOT_TARGET_DISPLAY_NAME] = {TEXT("displayName"), AW_FIELD_TARGET_DISPLAY_NAME, KIND_TEXT, 0, SLOT_TARGET, "target.displayName"},
+    [SLOT_TARGET_DISPLAY_NAME] = {TEXT("displayName"), AW_FIELD_TARGET_DISPLAY_NAME, KIND_TEXT, 0, SLOT_TARGET,
+                                  "target.displayName"},
     [SLOT_TARGET_ID] = {TEXT("id"), AW_FIELD_TARGET_ID, KIND_TEXT, 0, SLOT_TARGET, "target.id"},
     [SLOT_TARGET_TYPE] = {TEXT("type"), AW_FIELD_TARGET_TYPE, KIND_TEXT, SLOT_PROTECTED, SLOT_TARGET, "target.type"},
 };
@@ -157,7 +171,10 @@ static const struct json_shape shape_paths = {
 
 const struct json_shape *schema_shape(unsigned slot)
 {
-    return slot == SLOT_ACTOR ? &shape_actor : slot == SLOT_CONTEXT ? &shape_context : slot == SLOT_TARGET ? &shape_target : NULL;
+    return slot == SLOT_ACTOR     ? &shape_actor
+           : slot == SLOT_CONTEXT ? &shape_context
+           : slot == SLOT_TARGET  ? &shape_target
+                                  : NULL;
 }
 
 unsigned schema_slot(const char *path, size_t len)

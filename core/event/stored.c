@@ -1,8 +1,10 @@
-/* stored.c - reads events back: sealed lines for verify and query, single fields, escapes. SPDX-License-Identifier: Apache-2.0
+/* stored.c - reads events back: sealed lines for verify and query, single fields, escapes.
  *
- * What verify hashes is the canonical form of the event without its integrity member. The reader tells whether a line is
- * canonical byte for byte; then prefix and suffix are parts of the line itself. There is no second, lighter reader: a line that
- * the strict reader would refuse, or read otherwise, must never pass for canonical.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What verify hashes is the canonical form of the event without its integrity member. The reader tells whether a line
+ * is canonical byte for byte; then prefix and suffix are parts of the line itself. There is no second, lighter reader:
+ * a line that the strict reader would refuse, or read otherwise, must never pass for canonical.
  */
 #include "config.h"
 
@@ -12,38 +14,41 @@
 
 #define STORED_DEPTH 1024u /* deeper than anything that can have been written */
 
-enum {
-    IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_KEY_ID, IN_SIG, IN_COUNT
-};
+enum { IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_KEY_ID, IN_SIG, IN_COUNT };
 
 /* The shape of a stored event: that of an event and, besides, integrity. Only what is asked for has a slot. */
 static const struct json_shape_member integrity_members[] = {
-    {"alg", 3, IN_ALG, NULL},     {"seq", 3, IN_SEQ, NULL},     {"sig", 3, IN_SIG, NULL},
-    {"hash", 4, IN_HASH, NULL},   {"keyId", 5, IN_KEY_ID, NULL}, {"prevHash", 8, IN_PREV_HASH, NULL},
+    {"alg", 3, IN_ALG, NULL},   {"seq", 3, IN_SEQ, NULL},      {"sig", 3, IN_SIG, NULL},
+    {"hash", 4, IN_HASH, NULL}, {"keyId", 5, IN_KEY_ID, NULL}, {"prevHash", 8, IN_PREV_HASH, NULL},
     {"", 0, SLOT_NONE, NULL},
 };
 static const struct json_shape shape_integrity = {
     {6, 6, 6, 0, 3, 4, 6, 6, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6}, integrity_members};
 
 static const struct json_shape_member stored_members[] = {
-    {"actor", 5, SLOT_ACTOR, &shape_actor},       {"action", 6, SLOT_ACTION, NULL},
-    {"target", 6, SLOT_TARGET, &shape_target},    {"context", 7, SLOT_CONTEXT, &shape_context},
-    {"eventId", 7, SLOT_EVENT_ID, NULL},          {"outcome", 7, SLOT_OUTCOME, NULL},
-    {"integrity", 9, IN_INTEGRITY, &shape_integrity}, {"", 0, SLOT_NONE, NULL},
+    {"actor", 5, SLOT_ACTOR, &shape_actor},
+    {"action", 6, SLOT_ACTION, NULL},
+    {"target", 6, SLOT_TARGET, &shape_target},
+    {"context", 7, SLOT_CONTEXT, &shape_context},
+    {"eventId", 7, SLOT_EVENT_ID, NULL},
+    {"outcome", 7, SLOT_OUTCOME, NULL},
+    {"integrity", 9, IN_INTEGRITY, &shape_integrity},
+    {"", 0, SLOT_NONE, NULL},
 };
-static const struct json_shape shape_stored = {
-    {7, 7, 7, 7, 7, 0, 1, 3, 7, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7}, stored_members};
+static const struct json_shape shape_stored = {{7, 7, 7, 7, 7, 0, 1, 3, 7, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7},
+                                               stored_members};
 
 static AW_COLD int stored_problem(int rc, const struct json_error *error)
 {
     if (rc == -ENOMEM)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
-    return diag_problem(AW_ERR_INVALID_EVENT, "", "not a JSON object: %s (line %u, column %u)", error->message, error->line,
-                        error->column);
+    return diag_problem(AW_ERR_INVALID_EVENT, "", "not a JSON object: %s (line %u, column %u)", error->message,
+                        error->line, error->column);
 }
 
 /* Escaped text of a string slot; len 0 when it is absent or no string. False: no memory. */
-static inline bool get_text(struct json_doc *doc, const uint32_t *slots, unsigned slot, const char *json, struct aw_str *ret)
+static inline bool get_text(struct json_doc *doc, const uint32_t *slots, unsigned slot, const char *json,
+                            struct aw_str *ret)
 {
     const struct json_node *n = &doc->nodes[slots[slot]];
     *ret = (struct aw_str){NULL, 0};
@@ -179,12 +184,13 @@ int event_parse_stored(const char *json, size_t len, struct stored_event *ret)
     return AW_SUCCESS;
 }
 
-/* ---- single fields -----------------------------------------------------------------------------------------------------*/
+/* ---- single fields
+ * -----------------------------------------------------------------------------------------------------*/
 
 size_t event_unescape(const char *in, size_t len, char *out)
 {
-    static const char plain[128] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b',
-                                    ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+    static const char plain[128] = {
+        ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
     const char *p = in, *end = in + len;
     char *o = out;
     while (p < end) {

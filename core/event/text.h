@@ -29,8 +29,8 @@ static inline char *text_copy(char *out, const char *in, size_t len)
 unsigned text_classify(const char *in, size_t len);
 /* Is it well-formed UTF-8 (no surrogates, no overlong forms, up to U+10FFFF)? */
 bool text_utf8_valid(const char *in, size_t len);
-/* Writes the escapes of RFC 8785 for the bytes that need one, the rest as it is. out needs 6 * len bytes and 16 more; in has
- * 16 readable bytes behind it. Returns the end of what was written. */
+/* Writes the escapes of RFC 8785 for the bytes that need one, the rest as it is. out needs 6 * len bytes and 16 more;
+ * in has 16 readable bytes behind it. Returns the end of what was written. */
 char *text_escape(char *out, const char *in, size_t len);
 /* The escape of one byte that needs one; at most 6 bytes. Returns the end. */
 char *text_put_escape(char *out, unsigned char c);

@@ -32,7 +32,8 @@ void tree_release(struct event_tree *t)
     tree_init(t);
 }
 
-/* ---- texts and values --------------------------------------------------------------------------------------------------*/
+/* ---- texts and values
+ * --------------------------------------------------------------------------------------------------*/
 
 static char *keep_text(struct event_tree *t, const char *text, size_t len)
 {
@@ -104,7 +105,8 @@ static int put_key(struct event_tree *t, struct json_node *n, const char *key, s
     return AW_SUCCESS;
 }
 
-/* ---- members -----------------------------------------------------------------------------------------------------------*/
+/* ---- members
+ * -----------------------------------------------------------------------------------------------------------*/
 
 bool tree_link(struct event_tree *t, uint32_t object, uint32_t child)
 {
@@ -157,12 +159,13 @@ static uint32_t find_child(const struct event_tree *t, uint32_t object, const ch
     return 0;
 }
 
-/* ---- paths -------------------------------------------------------------------------------------------------------------*/
+/* ---- paths
+ * -------------------------------------------------------------------------------------------------------------*/
 
 struct step {
     enum { STEP_NAME, STEP_APPEND, STEP_INDEX } kind;
     size_t len, index;
-    const char *name;           /* in the path, or in unescaped */
+    const char *name; /* in the path, or in unescaped */
     char unescaped[NAME_MAX_BYTES];
 };
 
@@ -303,7 +306,8 @@ static unsigned first_slot(const char **path, int *ret_rc, const char **ret_why)
     unsigned slot = schema_slot(s.name, s.len);
     if (slot != SLOT_NONE && slot_specs[slot].kind == KIND_OBJECT)
         return slot;
-    *ret_why = slot == SLOT_NONE ? "events have no such member: put it under metadata" : "this member has no members of its own";
+    *ret_why = slot == SLOT_NONE ? "events have no such member: put it under metadata"
+                                 : "this member has no members of its own";
     return SLOT_NONE;
 }
 
@@ -354,7 +358,8 @@ int tree_set(struct event_tree *t, const char *path, const struct tree_value *v,
     return AW_SUCCESS;
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------------*/
+/* ---- copies
+ * ------------------------------------------------------------------------------------------------------------*/
 
 static uint32_t import_one(struct event_tree *t, const struct json_node *node, bool copy_texts)
 {
@@ -392,8 +397,8 @@ uint32_t tree_import(struct event_tree *t, const struct json_node *base, const s
     return i;
 }
 
-uint32_t tree_merge(struct event_tree *t, const struct json_node *a_base, const struct json_node *a, const struct json_node *b_base,
-                    const struct json_node *b)
+uint32_t tree_merge(struct event_tree *t, const struct json_node *a_base, const struct json_node *a,
+                    const struct json_node *b_base, const struct json_node *b)
 {
     uint32_t i = import_one(t, a, false);
     uint32_t x = a->first, y = b->first;
@@ -428,7 +433,8 @@ bool tree_copy(struct event_tree *t, const struct event_tree *from)
     return true;
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------------------*/
+/* ---- JSON
+ * --------------------------------------------------------------------------------------------------------------*/
 
 /* actor, context and target are taken apart: their known members go to their slots. */
 static int take_group(struct event_tree *t, unsigned group, const struct json_doc *from, const uint32_t *slots)

@@ -1,4 +1,6 @@
-/* tree.h - an event being put together: slots for known members, nodes for the rest. SPDX-License-Identifier: Apache-2.0
+/* tree.h - an event being put together: slots for known members, nodes for the rest.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * The same form comes from the JSON reader, from builders and from contexts, so that all later stations know only one.
  */
@@ -10,9 +12,10 @@
 
 struct event_tree {
     struct json_doc doc;
-    uint32_t slots[SLOT_COUNT]; /* node indexes, 0 = absent; children of actor, context, target are their unknown members */
-    uint64_t present;           /* bits of the slots that are there */
-    size_t bound;               /* canonical bytes of all texts and names, at most; grows until reset */
+    uint32_t
+        slots[SLOT_COUNT]; /* node indexes, 0 = absent; children of actor, context, target are their unknown members */
+    uint64_t present;      /* bits of the slots that are there */
+    size_t bound;          /* canonical bytes of all texts and names, at most; grows until reset */
 };
 
 void tree_init(struct event_tree *t);
@@ -21,7 +24,7 @@ void tree_release(struct event_tree *t);
 
 /* A value to be set. text must be UTF-8; it is copied. */
 struct tree_value {
-    uint8_t type;    /* enum json_type */
+    uint8_t type;     /* enum json_type */
     const char *text; /* strings, numbers */
     size_t len;
 };
@@ -35,11 +38,13 @@ int tree_set_slot(struct event_tree *t, unsigned slot, const struct tree_value *
 /* Everything of `from`, texts included, into an empty tree. False: no memory. */
 bool tree_copy(struct event_tree *t, const struct event_tree *from);
 
-/* A copy of a node and all below it; texts are borrowed, or copied into t's arena. Returns its index, 0 without memory. */
+/* A copy of a node and all below it; texts are borrowed, or copied into t's arena. Returns its index, 0 without memory.
+ */
 uint32_t tree_import(struct event_tree *t, const struct json_node *base, const struct json_node *node, bool copy_texts);
-/* Imports an object that has the members of a, and those of b that a lacks, objects below likewise. Texts are borrowed. */
-uint32_t tree_merge(struct event_tree *t, const struct json_node *a_base, const struct json_node *a, const struct json_node *b_base,
-                    const struct json_node *b);
+/* Imports an object that has the members of a, and those of b that a lacks, objects below likewise. Texts are borrowed.
+ */
+uint32_t tree_merge(struct event_tree *t, const struct json_node *a_base, const struct json_node *a,
+                    const struct json_node *b_base, const struct json_node *b);
 /* Links child (name set) into the object at its place; false: a member of that name exists. */
 bool tree_link(struct event_tree *t, uint32_t object, uint32_t child);
 

@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Made with a thread's first event, freed when the thread ends. Nothing in it is shared, so a forked child may go on with it.
+ * Made with a thread's first event, freed when the thread ends. Nothing in it is shared, so a forked child may go on
+ * with it.
  */
 #ifndef AW_WORK_H
 #define AW_WORK_H
@@ -15,21 +16,22 @@
 
 struct work {
     struct prepared prepared;
-    struct event_tree in;      /* an event that came as JSON */
-    struct event_tree merged;  /* objects put together from several sources */
-    struct redactor redactor;  /* verdicts on names, masked texts */
-    char *out;                 /* canonical bytes of the prepared event */
+    struct event_tree in;     /* an event that came as JSON */
+    struct event_tree merged; /* objects put together from several sources */
+    struct redactor redactor; /* verdicts on names, masked texts */
+    char *out;                /* canonical bytes of the prepared event */
     size_t out_capacity;
-    struct json_doc stored;    /* event_parse_stored(), aw_json_field() */
-    char *stored_out;          /* canonical bytes of a stored event that was not canonical */
+    struct json_doc stored; /* event_parse_stored(), aw_json_field() */
+    char *stored_out;       /* canonical bytes of a stored event that was not canonical */
     size_t stored_capacity;
     const struct aw_context *stack[WORK_STACK]; /* [0] is the bottom */
     size_t depth;
 };
 
-struct work *work_get(void); /* NULL: out of memory */
+struct work *work_get(void);  /* NULL: out of memory */
 struct work *work_peek(void); /* NULL: this thread has none yet */
-/* Grows a buffer of bytes to at least need; false without memory (the buffer is unchanged). keep: its content matters. */
+/* Grows a buffer of bytes to at least need; false without memory (the buffer is unchanged). keep: its content matters.
+ */
 bool work_reserve(char **buffer, size_t *capacity, size_t need, bool keep);
 
 #endif

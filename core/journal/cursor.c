@@ -115,10 +115,11 @@ static int cursor_load(struct journal *j, const char *name)
         return rc;
     }
     if (rc < 0 && rc != -ENODATA) {
-        diag_problem(0, j->path, "cursor \"%s\" cannot be read (%s): its reader starts at the oldest event that is kept", name,
+        diag_problem(0, j->path,
+                     "cursor \"%s\" cannot be read (%s): its reader starts at the oldest event that is kept", name,
                      rc == -EBADMSG ? "damaged, or of another journal" : strerror(-rc));
-        journal_log(j, AW_LOG_WARNING, "%s/" CURSOR_DIR "/%s: cannot be read (%s); starting at the oldest event", j->path,
-                    name, rc == -EBADMSG ? "damaged, or of another journal" : strerror(-rc));
+        journal_log(j, AW_LOG_WARNING, "%s/" CURSOR_DIR "/%s: cannot be read (%s); starting at the oldest event",
+                    j->path, name, rc == -EBADMSG ? "damaged, or of another journal" : strerror(-rc));
         if (c->fd >= 0)
             (void)fs_close(base_take_fd(&c->fd));
         (void)quarantine_file(j, j->cursor_dirfd, name, "a cursor file that cannot be read");
@@ -229,7 +230,8 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
     if (journal_in_child(j))
         return -EPERM;
     if (!name_good(name))
-        return diag_problem(-EINVAL, j->path, "\"%s\" is no cursor name: 1 to 64 of A-Z a-z 0-9 . _ -, no dot first", name);
+        return diag_problem(-EINVAL, j->path, "\"%s\" is no cursor name: 1 to 64 of A-Z a-z 0-9 . _ -, no dot first",
+                            name);
     struct journal_cursor *c = cursors_head(j);
     while (c && strcmp(c->name, name) != 0)
         c = c->next;
@@ -355,20 +357,22 @@ static int report_gap(struct journal_cursor *c, uint64_t next)
     uint64_t first = c->position;
     moved_to(c, next);
     if (first < journal_oldest(j)) {
-        journal_log(j, AW_LOG_WARNING, "%s: cursor \"%s\": events %" PRIu64 "-%" PRIu64 " are not kept any more", j->path,
-                    c->name, first, next - 1);
+        journal_log(j, AW_LOG_WARNING, "%s: cursor \"%s\": events %" PRIu64 "-%" PRIu64 " are not kept any more",
+                    j->path, c->name, first, next - 1);
         return 0;
     }
     missing_add(j, first, next - 1);
     waitpoint_wake(&j->writer);
     journal_log(j, AW_LOG_ERROR,
                 next - first == 1 ? "%s: cursor \"%s\": event %" PRIu64 " is damaged on disk and is skipped"
-                                  : "%s: cursor \"%s\": events %" PRIu64 "-%" PRIu64 " are damaged on disk and are skipped",
+                                  : "%s: cursor \"%s\": events %" PRIu64 "-%" PRIu64
+                                    " are damaged on disk and are skipped",
                 j->path, c->name, first, next - 1);
     return -EBADMSG;
 }
 
-/* The segment being read has no event `position`, its next one is `next`. Is it in an older copy? Else it is missing. */
+/* The segment being read has no event `position`, its next one is `next`. Is it in an older copy? Else it is missing.
+ */
 static int cross_gap(struct journal_cursor *c, uint64_t next)
 {
     struct seq_range known;
@@ -377,7 +381,8 @@ static int cross_gap(struct journal_cursor *c, uint64_t next)
         moved_to(c, known.last + 1);
         return 0;
     }
-    /* Every segment that may have it is tried, from the newest to the oldest; each tells how far the gap goes at most. */
+    /* Every segment that may have it is tried, from the newest to the oldest; each tells how far the gap goes at most.
+     */
     bool first_try = c->gap_next == 0;
     if (first_try || next < c->gap_next)
         c->gap_next = next;
@@ -418,7 +423,8 @@ static int find_segment(struct journal_cursor *c)
 static bool refresh(struct journal_cursor *c, struct segment_facts *ret)
 {
     if (!segments_get(c->journal, c->segment_first, c->segment_number, ret)) {
-        ret->last_seq = 0; /* trimmed: read what the buffer and the open file have? Its events are acknowledged; move on. */
+        ret->last_seq =
+            0; /* trimmed: read what the buffer and the open file have? Its events are acknowledged; move on. */
         return false;
     }
     c->scan.end = ret->size;

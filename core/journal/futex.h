@@ -7,13 +7,15 @@
 
 #define FUTEX_FOR_EVER UINT64_MAX
 
-/* Sleeps while *word == expected, until woken or the deadline (CLOCK_MONOTONIC ns). May return early; the caller looks again. */
+/* Sleeps while *word == expected, until woken or the deadline (CLOCK_MONOTONIC ns). May return early; the caller looks
+ * again. */
 void futex_sleep(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_mono_ns);
 void futex_wake(_Atomic uint32_t *word, int count);
 
-/* A lock for short critical sections on machines with fewer cores than threads. Whoever comes first gets it (no queue), a
- * waiter spins shortly before it sleeps, and at most one sleeper at a time is being woken: so a saturated lock costs a system
- * call now and then instead of a context switch per hold. Not recursive. Unlocking is sequentially consistent. */
+/* A lock for short critical sections on machines with fewer cores than threads. Whoever comes first gets it (no queue),
+ * a waiter spins shortly before it sleeps, and at most one sleeper at a time is being woken: so a saturated lock costs
+ * a system call now and then instead of a context switch per hold. Not recursive. Unlocking is sequentially consistent.
+ */
 struct brief_lock {
     _Atomic uint32_t state; /* LOCKED | WOKEN | waiters * 4 */
     _Atomic uint32_t tickets;

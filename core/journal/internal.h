@@ -1,7 +1,7 @@
 /* internal.h - the journal's insides, shared by the files of core/journal/. SPDX-License-Identifier: Apache-2.0
  *
- * Threads: any number of appenders; the writer (ring -> segment); the keeper (background sync, trimming); one reader per
- * cursor; anybody who syncs. Locks, in the order in which they may be taken:
+ * Threads: any number of appenders; the writer (ring -> segment); the keeper (background sync, trimming); one reader
+ * per cursor; anybody who syncs. Locks, in the order in which they may be taken:
  *
  *   sync lead    one syncer at a time; the others sleep until it has finished (group commit)
  *   drain_lock   ring -> segment, roll, snapshot; the struct segment members that say so
@@ -57,19 +57,19 @@ struct journal_cursor {
     struct journal *journal;
     struct journal_cursor *next; /* list_lock */
     char name[CURSOR_NAME_MAX + 1];
-    bool open; /* list_lock */
+    bool open;        /* list_lock */
     bool warned_idle; /* keeper: said that it holds segments though nobody reads it */
     _Atomic uint64_t acked;
     _Atomic uint64_t written; /* position in the file (page cache) */
     _Atomic uint64_t durable; /* position known to be on disk */
-    int fd;                  /* of the cursor file; -1: could not be opened */
+    int fd;                   /* of the cursor file; -1: could not be opened */
     uint64_t counter;
     /* reading */
     uint64_t position; /* next seq wanted */
     uint32_t wakes_seen;
     uint64_t segment_first; /* the segment being read */
     uint32_t segment_number;
-    int segment_fd; /* -1: none */
+    int segment_fd;    /* -1: none */
     uint64_t gap_next; /* while `position` is looked for in vain: the nearest later event seen */
     struct segment_scan scan;
 };
@@ -85,8 +85,8 @@ struct journal {
     uint8_t tenant_key[16], service_key[16];
     bool chained;
     uint32_t fork_generation;
-    _Atomic bool full;  /* quota: appends wait */
-    _Atomic int failed; /* 0, or -errno: appends are refused until a fresh segment works */
+    _Atomic bool full;            /* quota: appends wait */
+    _Atomic int failed;           /* 0, or -errno: appends are refused until a fresh segment works */
     _Atomic uint32_t writer_idle; /* the writer sleeps without a time limit: an appender must wake it */
 
     /* ---- progress ---- */
@@ -98,7 +98,7 @@ struct journal {
     _Atomic int write_error; /* last error of the writer, 0 = none */
     _Atomic bool dirty;      /* something written is not synced */
     _Atomic bool roll_wanted, stop;
-    _Atomic bool notes_wanted; /* `missing` grew: write a note */
+    _Atomic bool notes_wanted;  /* `missing` grew: write a note */
     _Atomic uint64_t trim_hint; /* an ack at or beyond this may free a segment */
     _Atomic uint32_t wakes;
     struct waitpoint writer, keeper, room, readers, sync_done;
@@ -106,9 +106,9 @@ struct journal {
 
     /* ---- drain_lock ---- */
     pthread_mutex_t drain_lock;
-    uint64_t tail;           /* the ring's, as this process wrote it */
-    struct segment *current; /* NULL: made when needed */
-    uint64_t written_bytes;  /* ever, in this process */
+    uint64_t tail;                /* the ring's, as this process wrote it */
+    struct segment *current;      /* NULL: made when needed */
+    uint64_t written_bytes;       /* ever, in this process */
     struct snapshot snapshots[2]; /* [0] the newest, maybe growing; [1] the one before */
     uint8_t *scratch;             /* SCRATCH bytes for snapshot chunks and notes */
 
@@ -145,11 +145,12 @@ static inline uint64_t journal_head_seq(const struct journal *j)
     return atomic_load_explicit(&j->head_seq, memory_order_acquire);
 }
 bool journal_in_child(const struct journal *j); /* after fork: nothing here may be touched */
-void journal_derive_keys(struct journal *j); /* from identity.key */
+void journal_derive_keys(struct journal *j);    /* from identity.key */
 void journal_scope_of(const struct journal *j, const struct record_view *v, uint64_t ret[2]);
 void journal_log(struct journal *j, int severity, const char *fmt, ...) AW_PRINTF(3, 4);
-/* Waiting: enter, look at the condition once more, then sleep (which leaves) or leave. Waking: change the condition with a
- * sequentially consistent store, then wake. Nothing is missed then, and nobody pays for a system call without need. */
+/* Waiting: enter, look at the condition once more, then sleep (which leaves) or leave. Waking: change the condition
+ * with a sequentially consistent store, then wake. Nothing is missed then, and nobody pays for a system call without
+ * need. */
 uint32_t waitpoint_enter(struct waitpoint *w);
 void waitpoint_leave(struct waitpoint *w);
 void waitpoint_sleep(struct waitpoint *w, uint32_t seen, uint64_t deadline_mono_ns);
@@ -164,8 +165,9 @@ int thread_start(pthread_t *ret, void *(*fn)(void *), void *arg, const char *nam
 void *writer_main(void *journal);
 /* Ring -> segment up to the ring's position. 0 or -errno: then the rest stays in the ring. */
 int writer_drain(struct journal *j, uint64_t upto);
-int writer_roll(struct journal *j);      /* closes the current segment; the next is made when needed */
-int writer_begin(struct journal *j, uint64_t first_seq, uint64_t prealloc); /* a fresh segment becomes the current one */
+int writer_roll(struct journal *j); /* closes the current segment; the next is made when needed */
+int writer_begin(struct journal *j, uint64_t first_seq,
+                 uint64_t prealloc); /* a fresh segment becomes the current one */
 int writer_put(struct journal *j, uint16_t kind, const void *payload, size_t len); /* one record of another kind */
 int writer_note_lost(struct journal *j);
 
@@ -213,7 +215,8 @@ void cursors_sync(struct journal *j); /* positions to disk; keeper only */
 int recovery_run(struct journal *j, uint64_t ring_size);
 
 /* ---- quarantine.c ---- */
-/* Copies bytes [from, to) of fd aside. *ret_new false: they were there already. A failure is a warning, never an error. */
+/* Copies bytes [from, to) of fd aside. *ret_new false: they were there already. A failure is a warning, never an error.
+ */
 void quarantine_bytes(struct journal *j, const char *source, int fd, uint64_t from, uint64_t to, const char *missing,
                       bool *ret_new);
 /* Moves a whole file of the journal aside. 0 or -errno. */

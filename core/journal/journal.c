@@ -10,7 +10,8 @@
 #include <signal.h>
 #include <stdio.h>
 
-/* ---- threads and fork ---------------------------------------------------------------------------------------------- */
+/* ---- threads and fork ----------------------------------------------------------------------------------------------
+ */
 
 static _Atomic uint32_t fork_generation;
 static _Thread_local struct sealer *thread_sealer;
@@ -99,7 +100,8 @@ void journal_log(struct journal *j, int severity, const char *fmt, ...)
     va_end(ap);
 }
 
-/* ---- chain scopes -------------------------------------------------------------------------------------------------- */
+/* ---- chain scopes --------------------------------------------------------------------------------------------------
+ */
 
 void journal_derive_keys(struct journal *j)
 {
@@ -125,7 +127,8 @@ void journal_scope_of(const struct journal *j, const struct record_view *v, uint
     scope_id(j, tenant, value, ret);
 }
 
-/* ---- appending ----------------------------------------------------------------------------------------------------- */
+/* ---- appending -----------------------------------------------------------------------------------------------------
+ */
 
 static inline bool fits(const struct journal *j, uint64_t total)
 {
@@ -159,8 +162,8 @@ static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t dea
 }
 
 /* Under the append lock: number, chain, copy, publish. */
-static AW_HOT int append_locked(struct journal *j, const struct prepared *event, struct sealer *sealer, struct record_header *h,
-                                uint32_t body_crc)
+static AW_HOT int append_locked(struct journal *j, const struct prepared *event, struct sealer *sealer,
+                                struct record_header *h, uint32_t body_crc)
 {
     struct chain_head *chain = NULL;
     h->seq = j->next_seq;
@@ -208,7 +211,8 @@ static void prepare_header(const struct journal *j, const struct prepared *event
                                 .sealed_ns = clock_real_ns(),
                                 .occurred_ns = event->occurred_ns,
                                 .field_count = (uint16_t)event->field_count};
-    h->total_len = (uint32_t)base_align8(RECORD_HEADER + event->field_count * sizeof(struct field_ref) + event->json_len);
+    h->total_len =
+        (uint32_t)base_align8(RECORD_HEADER + event->field_count * sizeof(struct field_ref) + event->json_len);
     unsigned flags = event->scope_is_tenant ? RECORD_SCOPE_TENANT : 0;
     flags |= event->flags & PREPARED_METADATA_TRUNCATED ? RECORD_METADATA_TRUNCATED : 0;
     flags |= event->flags & PREPARED_DIFF_TRUNCATED ? RECORD_DIFF_TRUNCATED : 0;
@@ -278,7 +282,8 @@ void journal_wake(struct journal *journal)
     waitpoint_wake(&journal->writer);
 }
 
-/* ---- what is known ------------------------------------------------------------------------------------------------- */
+/* ---- what is known -------------------------------------------------------------------------------------------------
+ */
 
 uint64_t journal_head(const struct journal *journal)
 {
@@ -297,7 +302,8 @@ uint64_t journal_durable(const struct journal *journal)
 
 uint64_t journal_oldest(const struct journal *journal)
 {
-    uint64_t written = journal_written(journal), oldest = atomic_load_explicit(&journal->oldest_seq, memory_order_acquire);
+    uint64_t written = journal_written(journal),
+             oldest = atomic_load_explicit(&journal->oldest_seq, memory_order_acquire);
     return oldest != 0 ? oldest : written + 1; /* what is still in the ring comes next */
 }
 
@@ -321,7 +327,8 @@ void journal_get_usage(struct journal *journal, struct journal_usage *ret)
     pthread_mutex_unlock(&j->list_lock);
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------- */
+/* ---- opening and closing -------------------------------------------------------------------------------------------
+ */
 
 static int open_subdirectory(struct journal *j, const char *name, int *ret_fd)
 {
@@ -346,7 +353,8 @@ static int take_lock(struct journal *j)
     char text[32] = "";
     int rc = fs_openat(j->dirfd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600, &j->lock_fd);
     if (rc < 0)
-        return diag_problem(rc, j->path, "cannot write to the journal directory (file \"" LOCK_NAME "\"): %s", strerror(-rc));
+        return diag_problem(rc, j->path, "cannot write to the journal directory (file \"" LOCK_NAME "\"): %s",
+                            strerror(-rc));
     rc = fs_lock(j->lock_fd);
     if (rc == -EWOULDBLOCK) {
         ssize_t n = fs_pread_full(j->lock_fd, text, sizeof text - 1, 0);
@@ -362,7 +370,9 @@ static int take_lock(struct journal *j)
     if (rc == 0)
         rc = fs_pwrite_all(j->lock_fd, text, (size_t)n, 0, NULL);
     /* On a full disk the pid is missing in other openers' messages; the lock holds all the same. */
-    return rc < 0 && !space_error(rc) ? diag_problem(rc, j->path, "cannot write to \"" LOCK_NAME "\": %s", strerror(-rc)) : 0;
+    return rc < 0 && !space_error(rc)
+               ? diag_problem(rc, j->path, "cannot write to \"" LOCK_NAME "\": %s", strerror(-rc))
+               : 0;
 }
 
 static uint64_t power_of_two(uint64_t n)

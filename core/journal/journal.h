@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Staging ring (mapped file, survives the process) -> writer -> segment files. See docs/architecture.md for the disk format.
+ * Staging ring (mapped file, survives the process) -> writer -> segment files. See docs/architecture.md for the disk
+ * format.
  *
  * Locks, in the order in which they may be taken:
  *   sync_lock    one syncer at a time (group commit: who waits finds it done)
@@ -21,17 +22,18 @@ struct journal;
 struct journal_cursor;
 
 struct journal_options {
-    const char *path;       /* directory; made when absent, mode 0700 */
-    uint64_t max_size;      /* quota in bytes over all segments; default 1 GiB */
-    uint64_t segment_size;  /* default 64 MiB; at least 1 MiB (tests may go lower: 64 KiB) */
-    uint64_t ring_size;     /* default 8 MiB; power of two >= 1 MiB (tests: 64 KiB) */
+    const char *path;          /* directory; made when absent, mode 0700 */
+    uint64_t max_size;         /* quota in bytes over all segments; default 1 GiB */
+    uint64_t segment_size;     /* default 64 MiB; at least 1 MiB (tests may go lower: 64 KiB) */
+    uint64_t ring_size;        /* default 8 MiB; power of two >= 1 MiB (tests: 64 KiB) */
     uint64_t sync_interval_ns; /* background fdatasync of what was written; 0 = only on demand; default 1 s */
-    bool chained;           /* false: integrity.mode = "none" */
+    bool chained;              /* false: integrity.mode = "none" */
     struct diag_out diag;
 };
 
-/* Opens and recovers. Keeps every record whose CRC holds, sets damaged bytes aside in quarantine/, reports missing seqs as
- * warnings. 0; -EWOULDBLOCK with a diag problem that names the pid of the other writer; other -errno with a problem. */
+/* Opens and recovers. Keeps every record whose CRC holds, sets damaged bytes aside in quarantine/, reports missing seqs
+ * as warnings. 0; -EWOULDBLOCK with a diag problem that names the pid of the other writer; other -errno with a problem.
+ */
 int journal_open(const struct journal_options *options, struct journal **ret);
 /* Drains and syncs the ring, then closes. Returns the first error of that; the journal is closed in any case. */
 int journal_close(struct journal *journal);
@@ -42,13 +44,13 @@ struct journal_receipt {
     uint8_t hash[32];
 };
 /* Seals and appends one event. deadline_mono_ns: 0 = do not wait for room, UINT64_MAX = for ever.
- * 0; -ENOSPC no room in the ring (or quota) by the deadline; -EMSGSIZE larger than the ring holds; -EIO the journal cannot
- * write; -ENOMEM. Any thread. */
+ * 0; -ENOSPC no room in the ring (or quota) by the deadline; -EMSGSIZE larger than the ring holds; -EIO the journal
+ * cannot write; -ENOMEM. Any thread. */
 int journal_append(struct journal *journal, const struct prepared *event, uint64_t deadline_mono_ns,
                    struct journal_receipt *ret);
-/* Everything appended before the call is on disk. The caller does the work itself, or finds it done by another. A failed
- * fdatasync is never tried again on the same bytes: what was not known durable is appended to a fresh segment and synced
- * there; if that fails too, -EIO, and the journal takes no more events until a fresh segment works. */
+/* Everything appended before the call is on disk. The caller does the work itself, or finds it done by another. A
+ * failed fdatasync is never tried again on the same bytes: what was not known durable is appended to a fresh segment
+ * and synced there; if that fails too, -EIO, and the journal takes no more events until a fresh segment works. */
 int journal_sync(struct journal *journal, uint64_t seq);
 
 uint64_t journal_head(const struct journal *journal);    /* last appended seq, 0 = none ever */
@@ -67,18 +69,18 @@ void journal_get_usage(struct journal *journal, struct journal_usage *ret);
 int journal_cursor_open(struct journal *journal, const char *name, int from, struct journal_cursor **ret);
 void journal_cursor_close(struct journal_cursor *cursor);
 uint64_t journal_cursor_acked(const struct journal_cursor *cursor); /* any thread */
-/* All up to seq is done with: kept across restarts, and segments no cursor needs are removed. Never moves back. 0 or -errno
- * (then the position is kept in memory and written with the next). */
+/* All up to seq is done with: kept across restarts, and segments no cursor needs are removed. Never moves back. 0 or
+ * -errno (then the position is kept in memory and written with the next). */
 int journal_cursor_ack(struct journal_cursor *cursor, uint64_t seq);
 /* Next read position := seq + 1 (within what is kept). */
 int journal_cursor_seek(struct journal_cursor *cursor, uint64_t seq);
 /* Up to max records and about max_bytes, in order, without waiting. Views point into the cursor's buffer: valid until
- * the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found damaged on reading; it is skipped, reported and
- * counted, the call may be repeated. */
+ * the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found damaged on reading; it is
+ * skipped, reported and counted, the call may be repeated. */
 int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
                         size_t *ret_count);
-/* Waits until something is readable beyond what was read, journal_wake(), or the deadline (mono ns). 0, -ETIMEDOUT, -EINTR
- * when woken. Short waits poll, long ones sleep, so that appenders need no system call while traffic flows. */
+/* Waits until something is readable beyond what was read, journal_wake(), or the deadline (mono ns). 0, -ETIMEDOUT,
+ * -EINTR when woken. Short waits poll, long ones sleep, so that appenders need no system call while traffic flows. */
 int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns);
 void journal_wake(struct journal *journal); /* all waiting cursors, and the writer */
 /* The event's record with this seq, for checks against a sink's own position. 0, -ENOENT. Copies the hash only. */

@@ -1,4 +1,5 @@
-/* keeper.c - the background thread: syncs now and then, removes what nobody needs. SPDX-License-Identifier: Apache-2.0 */
+/* keeper.c - the background thread: syncs now and then, removes what nobody needs. SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "base/clock.h"
@@ -10,8 +11,8 @@
 #define PRESSURE_NS 50000000u /* how often to look while appenders wait for the quota */
 #define FAILED_NS 1000000000u /* how often to try a fresh segment after a failed sync */
 
-/* Before which segment everything may go, as far as chains are concerned. Two snapshots are kept, so that a damaged record in
- * one costs nothing; short of space, one must do. drain_lock held. */
+/* Before which segment everything may go, as far as chains are concerned. Two snapshots are kept, so that a damaged
+ * record in one costs nothing; short of space, one must do. drain_lock held. */
 static const struct snapshot *trim_limit(const struct journal *j, bool pressure)
 {
     const struct snapshot *newest = &j->snapshots[0], *before = &j->snapshots[1];
@@ -22,7 +23,8 @@ static const struct snapshot *trim_limit(const struct journal *j, bool pressure)
 
 enum verdict { GOES, WANTED, UNSYNCED, NO_SNAPSHOT };
 
-static enum verdict judge(const struct journal *j, const struct segment *s, uint64_t lowest, const struct snapshot *limit)
+static enum verdict judge(const struct journal *j, const struct segment *s, uint64_t lowest,
+                          const struct snapshot *limit)
 {
     uint64_t last = atomic_load(&s->last_seq);
     if (last > lowest)
@@ -114,10 +116,11 @@ static void warn_idle_cursors(struct journal *j)
         if (open || c->warned_idle || atomic_load(&c->acked) >= oldest + (atomic_load(&j->head_seq) - oldest) / 2)
             continue;
         c->warned_idle = true;
-        journal_log(j, AW_LOG_WARNING,
-                    "%s: the journal is full, and its reader \"%s\", which is not in use, still wants events from %" PRIu64
-                    " on; when it is gone for good, remove %s/" CURSOR_DIR "/%s while auditwell is stopped",
-                    j->path, c->name, atomic_load(&c->acked) + 1, j->path, c->name);
+        journal_log(
+            j, AW_LOG_WARNING,
+            "%s: the journal is full, and its reader \"%s\", which is not in use, still wants events from %" PRIu64
+            " on; when it is gone for good, remove %s/" CURSOR_DIR "/%s while auditwell is stopped",
+            j->path, c->name, atomic_load(&c->acked) + 1, j->path, c->name);
     }
 }
 

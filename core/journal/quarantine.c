@@ -39,8 +39,8 @@ static int reason_text(const struct journal *j, const char *name, const char *so
     char text[1600], when[CLOCK_RFC3339_MAX];
     clock_format_rfc3339((int64_t)clock_real_ns(), when);
     int n = snprintf(text, sizeof text,
-                     "source: %s\noffset: %" PRIu64 "\nlength: %" PRIu64 "\nmissing events: %s\nfound: %s\n", source, from,
-                     length, missing && *missing ? missing : "none", when);
+                     "source: %s\noffset: %" PRIu64 "\nlength: %" PRIu64 "\nmissing events: %s\nfound: %s\n", source,
+                     from, length, missing && *missing ? missing : "none", when);
     if (n < 0)
         return -EINVAL;
     return fs_replace_at(j->quarantine_dirfd, name, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, 0600);
@@ -74,8 +74,8 @@ void quarantine_bytes(struct journal *j, const char *source, int fd, uint64_t fr
         rc = fs_sync_dir(j->quarantine_dirfd);
     if (rc < 0) {
         (void)fs_unlinkat(j->quarantine_dirfd, tmp);
-        diag_problem(0, j->path, "%s: %" PRIu64 " damaged bytes at offset %" PRIu64 " could not be set aside: %s", source,
-                     to - from, from, strerror(-rc));
+        diag_problem(0, j->path, "%s: %" PRIu64 " damaged bytes at offset %" PRIu64 " could not be set aside: %s",
+                     source, to - from, from, strerror(-rc));
     }
 }
 
@@ -96,6 +96,7 @@ int quarantine_file(struct journal *j, int dirfd, const char *name, const char *
     }
     char text[200];
     snprintf(text, sizeof text, "%s: %s", name, reason);
-    (void)reason_text(j, txt, text, 0, st.st_size > 0 ? (uint64_t)st.st_size : 0, NULL); /* the bytes are what matters */
+    (void)reason_text(j, txt, text, 0, st.st_size > 0 ? (uint64_t)st.st_size : 0,
+                      NULL); /* the bytes are what matters */
     return 0;
 }

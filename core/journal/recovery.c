@@ -1,8 +1,8 @@
 /* recovery.c - opening what a process left behind, whatever happened to it. SPDX-License-Identifier: Apache-2.0
  *
- * All segments are read in the order of the journal; every record whose CRC holds is kept. Numbers are dense, so what is
- * missing is known exactly. Damaged bytes are copied aside and reported once: a NOTE in the next segment remembers them. Being
- * killed here at any point is harmless: nothing is changed before its replacement is on disk.
+ * All segments are read in the order of the journal; every record whose CRC holds is kept. Numbers are dense, so what
+ * is missing is known exactly. Damaged bytes are copied aside and reported once: a NOTE in the next segment remembers
+ * them. Being killed here at any point is harmless: nothing is changed before its replacement is on disk.
  */
 #include "config.h"
 
@@ -130,7 +130,8 @@ static void take_note(struct recovery *r, const struct record_view *v)
 
 /* ---- segments ---------------------------------------------------------------------------------------------------- */
 
-/* Damage at the very end: which seqs did it hold? A header whose magic and kind survived tells; else one event is assumed. */
+/* Damage at the very end: which seqs did it hold? A header whose magic and kind survived tells; else one event is
+ * assumed. */
 static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
 {
     uint64_t guess = r->last + 1;
@@ -140,7 +141,8 @@ static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
             break;
         if (at == from && h.kind >= RECORD_KIND_SNAPSHOT && h.kind <= RECORD_KIND_NOTE && h.field_count == 0)
             guess = r->last; /* no event */
-        if (h.magic == RECORD_MAGIC && h.kind == RECORD_KIND_EVENT && h.seq > guess && h.seq <= r->last + 1 + (at - from) / RECORD_HEADER)
+        if (h.magic == RECORD_MAGIC && h.kind == RECORD_KIND_EVENT && h.seq > guess &&
+            h.seq <= r->last + 1 + (at - from) / RECORD_HEADER)
             guess = h.seq;
     }
     r->tail_guess = guess;
@@ -232,7 +234,8 @@ static int read_identity(struct recovery *r, struct segment *s, int fd, uint64_t
         diag_problem(0, r->j->path, "%s: %s of its header is damaged; %s", name, copies ? "one copy" : "every copy",
                      copies ? "the other one is used" : "its records are read without it");
     if (rc == 0 && first_seq != s->first_seq)
-        diag_problem(0, r->j->path, "%s: was renamed: its header says that it begins with event %" PRIu64, name, first_seq);
+        diag_problem(0, r->j->path, "%s: was renamed: its header says that it begins with event %" PRIu64, name,
+                     first_seq);
     return 0;
 }
 
@@ -271,7 +274,8 @@ static int list_segments(struct journal *j)
 }
 
 /* fn(segment, descriptor, file size) for each; a segment that cannot be opened at all is reported and left out. */
-static int each_segment(struct recovery *r, int (*fn)(struct recovery *, struct segment *, int, uint64_t, void *), void *arg)
+static int each_segment(struct recovery *r, int (*fn)(struct recovery *, struct segment *, int, uint64_t, void *),
+                        void *arg)
 {
     struct journal *j = r->j;
     for (size_t i = 0; i < j->segment_count;) {
@@ -339,7 +343,8 @@ static int identify(struct recovery *r)
     return 0;
 }
 
-/* ---- what was found ------------------------------------------------------------------------------------------------ */
+/* ---- what was found ------------------------------------------------------------------------------------------------
+ */
 
 /* The part of `missing` between two seqs (exclusive), as text. false: none. */
 static bool missing_between(const struct seq_set *missing, uint64_t after, uint64_t before, char *buf, size_t size)
@@ -364,22 +369,24 @@ static void report_damage(struct recovery *r, const struct damage *d)
     struct journal *j = r->j;
     char name[SEGMENT_NAME_MAX], missing[600];
     segment_name(d->first_seq, d->number, name);
-    bool any = missing_between(&r->missing, d->after, d->before ? d->before : r->last + 1, missing, sizeof missing), is_new = false;
+    bool any = missing_between(&r->missing, d->after, d->before ? d->before : r->last + 1, missing, sizeof missing),
+         is_new = false;
     AW_AUTOCLOSE int fd = -1;
     int rc = fs_openat(j->dirfd, name, O_RDONLY | O_NOFOLLOW, 0, &fd);
     if (rc == 0)
         quarantine_bytes(j, name, fd, d->from, d->to, missing, &is_new);
     if (!is_new && rc == 0)
-        return; /* set aside and reported by an earlier start */
+        return;            /* set aside and reported by an earlier start */
     if (d->tail && !any) { /* a process killed within a write; the event is in the ring, or nobody was told of it */
-        journal_log(j, AW_LOG_INFO, "%s/%s: an unfinished write of %" PRIu64 " bytes at its end was set aside", j->path, name,
-                    d->to - d->from);
+        journal_log(j, AW_LOG_INFO, "%s/%s: an unfinished write of %" PRIu64 " bytes at its end was set aside", j->path,
+                    name, d->to - d->from);
         return;
     }
-    diag_problem(0, j->path, "%s: %" PRIu64 " damaged bytes at offset %" PRIu64 " were set aside in " QUARANTINE_DIR "/; %s%s",
+    diag_problem(0, j->path,
+                 "%s: %" PRIu64 " damaged bytes at offset %" PRIu64 " were set aside in " QUARANTINE_DIR "/; %s%s",
                  name, d->to - d->from, d->from, any ? "missing events: " : "no event is missing by that", missing);
-    journal_log(j, AW_LOG_WARNING, "%s/%s: %" PRIu64 " damaged bytes at offset %" PRIu64 "; missing events: %s", j->path, name,
-                d->to - d->from, d->from, any ? missing : "none");
+    journal_log(j, AW_LOG_WARNING, "%s/%s: %" PRIu64 " damaged bytes at offset %" PRIu64 "; missing events: %s",
+                j->path, name, d->to - d->from, d->from, any ? missing : "none");
 }
 
 static int report(struct recovery *r)
@@ -399,10 +406,10 @@ static int report(struct recovery *r)
         rc = seqset_remove(&fresh, r->known.ranges[i].first, r->known.ranges[i].last);
     uint64_t lost = seqset_total(&fresh);
     if (rc == 0 && lost > 0) {
-        diag_problem(0, j->path, "%" PRIu64 " event%s missing from the journal: seq %s", lost, lost == 1 ? " is" : "s are",
-                     seqset_text(&fresh, text, sizeof text));
-        journal_log(j, AW_LOG_ERROR, "%s: %" PRIu64 " event%s missing: seq %s", j->path, lost, lost == 1 ? " is" : "s are",
-                    seqset_text(&fresh, text, sizeof text));
+        diag_problem(0, j->path, "%" PRIu64 " event%s missing from the journal: seq %s", lost,
+                     lost == 1 ? " is" : "s are", seqset_text(&fresh, text, sizeof text));
+        journal_log(j, AW_LOG_ERROR, "%s: %" PRIu64 " event%s missing: seq %s", j->path, lost,
+                    lost == 1 ? " is" : "s are", seqset_text(&fresh, text, sizeof text));
         atomic_store(&j->notes_wanted, true);
     }
     atomic_store(&j->lost, r->lost_before + lost);
@@ -410,7 +417,8 @@ static int report(struct recovery *r)
     return rc;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------------- */
+/* ---- all of it -----------------------------------------------------------------------------------------------------
+ */
 
 /* Segments without any record are left-overs of a start or a crash. */
 static void drop_empty(struct journal *j)
@@ -475,7 +483,8 @@ static int run(struct recovery *r, uint64_t ring_size)
     if (rc < 0)
         return rc;
     if (j->segment_count > 0 && j->segments[0]->first_seq > 1 && !j->snapshots[0].complete && j->chained)
-        diag_problem(0, j->path, "no complete record of the chain heads is left: chains whose events are all gone start anew");
+        diag_problem(0, j->path,
+                     "no complete record of the chain heads is left: chains whose events are all gone start anew");
     drop_empty(j);
     bool clean = r->closed;
     rc = cursors_load(j);

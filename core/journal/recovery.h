@@ -14,14 +14,14 @@ struct damage {
 
 struct recovery {
     struct journal *j;
-    uint64_t last;         /* all seqs up to here were given out */
-    uint64_t newest;       /* the highest event that was read from segments */
-    bool any;              /* something tells about seqs */
-    bool rehash;           /* the key is lost: scope ids are computed anew */
-    bool closed;           /* the last record says: closed in order */
-    uint64_t tail_guess;   /* highest seq that damage at the very end seems to have held */
+    uint64_t last;                 /* all seqs up to here were given out */
+    uint64_t newest;               /* the highest event that was read from segments */
+    bool any;                      /* something tells about seqs */
+    bool rehash;                   /* the key is lost: scope ids are computed anew */
+    bool closed;                   /* the last record says: closed in order */
+    uint64_t tail_guess;           /* highest seq that damage at the very end seems to have held */
     struct seq_set missing, known; /* known: from notes */
-    uint64_t lost_before;  /* events ever lost, by notes and snapshots */
+    uint64_t lost_before;          /* events ever lost, by notes and snapshots */
     struct damage *damages;
     size_t damage_count, damage_capacity, damage_open; /* those from damage_open on wait for `before` */
     struct snapshot growing;

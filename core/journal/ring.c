@@ -17,7 +17,8 @@
 
 _Static_assert(offsetof(struct ring_header, head) == STATIC_PART, "ring_header is the disk format");
 _Static_assert(offsetof(struct ring_header, tail) == 192, "ring_header is the disk format");
-_Static_assert(sizeof(_Atomic uint64_t) == 8 && ATOMIC_LLONG_LOCK_FREE == 2, "counters in shared memory are plain words");
+_Static_assert(sizeof(_Atomic uint64_t) == 8 && ATOMIC_LLONG_LOCK_FREE == 2,
+               "counters in shared memory are plain words");
 
 void ring_boot_id(uint8_t ret[16])
 {

@@ -19,9 +19,9 @@
  *      192     8  tail: bytes ever drained; the oldest record that is not in a segment begins here
  *    65536  size  records (seal/record.h), each at its position modulo size, wrapping around at the end
  *
- * Bytes 0..127 are written once, before the file gets its name. A record is complete in memory before head moves over it,
- * and in a segment before tail does. The pages belong to the kernel: what is in the ring survives the process, not a power
- * loss. The data area is mapped twice, back to back, so that no record is ever seen in two pieces.
+ * Bytes 0..127 are written once, before the file gets its name. A record is complete in memory before head moves over
+ * it, and in a segment before tail does. The pages belong to the kernel: what is in the ring survives the process, not
+ * a power loss. The data area is mapped twice, back to back, so that no record is ever seen in two pieces.
  */
 #ifndef AW_RING_H
 #define AW_RING_H
@@ -63,7 +63,8 @@ static inline uint8_t *ring_at(const struct ring *ring, uint64_t position)
 
 void ring_boot_id(uint8_t ret[16]); /* zero when it cannot be read */
 
-/* What is to be known about an existing ring file before it is mapped. Read with read(2), so that a bad disk is an error. */
+/* What is to be known about an existing ring file before it is mapped. Read with read(2), so that a bad disk is an
+ * error. */
 struct ring_facts {
     uint64_t size, head, tail, head_seq; /* head_seq 0: unknown */
     uint8_t boot_id[16];

@@ -1,8 +1,9 @@
 /* ring_recovery.c - events that were acknowledged but not yet in a segment. SPDX-License-Identifier: Apache-2.0
  *
- * After the death of a process the ring holds everything it acknowledged. After a power loss its pages may be of any age: then
- * only events that follow the segments without a gap are believed, which also saves what a process killed during an orderly
- * shutdown left in it. All that is believed is written to a fresh segment and synced before the ring is used again.
+ * After the death of a process the ring holds everything it acknowledged. After a power loss its pages may be of any
+ * age: then only events that follow the segments without a gap are believed, which also saves what a process killed
+ * during an orderly shutdown left in it. All that is believed is written to a fresh segment and synced before the ring
+ * is used again.
  */
 #include "config.h"
 
@@ -119,8 +120,9 @@ static int take_over(struct recovery *r, const struct ring_facts *facts, bool sa
     if (n > 0) {
         rc = save(r, &c, n);
         if (rc < 0)
-            diag_problem(rc, j->path, "%zu events of an earlier process wait in the ring and cannot be written to a segment: %s",
-                         n, strerror(-rc));
+            diag_problem(rc, j->path,
+                         "%zu events of an earlier process wait in the ring and cannot be written to a segment: %s", n,
+                         strerror(-rc));
     }
     uint64_t before = r->newest, distinct = 0, previous = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
@@ -134,8 +136,8 @@ static int take_over(struct recovery *r, const struct ring_facts *facts, bool sa
     atomic_store(&j->recovered, distinct);
     *ret_damaged = same_boot && rc == 0 && (r->newest - before != distinct || facts->head_seq > r->newest);
     if (n > 0 && rc == 0)
-        journal_log(j, AW_LOG_INFO, "%s: %" PRIu64 " events of an earlier process were taken over from the ring", j->path,
-                    distinct);
+        journal_log(j, AW_LOG_INFO, "%s: %" PRIu64 " events of an earlier process were taken over from the ring",
+                    j->path, distinct);
     free(c.found);
     free(c.data);
     return rc;
@@ -160,14 +162,17 @@ static int inspect(struct recovery *r, struct ring_facts *facts, bool *ret_have)
     }
     if (rc != -EBADMSG && rc != -EIO)
         return diag_problem(rc, j->path, "the ring cannot be read: %s", strerror(-rc));
-    diag_problem(0, j->path, "the file \"" RING_NAME "\" is of no use (%s); it was moved to " QUARANTINE_DIR
-                             "/ and a new one is made; events that were only in it are lost", why);
+    diag_problem(0, j->path,
+                 "the file \"" RING_NAME "\" is of no use (%s); it was moved to " QUARANTINE_DIR
+                 "/ and a new one is made; events that were only in it are lost",
+                 why);
     journal_log(j, AW_LOG_WARNING, "%s/" RING_NAME ": of no use (%s), moved to " QUARANTINE_DIR "/", j->path, why);
     rc = quarantine_file(j, j->dirfd, RING_NAME, why);
     return rc < 0 ? diag_problem(rc, j->path, "the damaged ring cannot be moved away: %s", strerror(-rc)) : 0;
 }
 
-static int attach(struct recovery *r, const struct ring_facts *facts, bool reuse, const uint8_t boot_id[16], uint64_t size)
+static int attach(struct recovery *r, const struct ring_facts *facts, bool reuse, const uint8_t boot_id[16],
+                  uint64_t size)
 {
     struct journal *j = r->j;
     int rc = reuse ? ring_map(j->dirfd, facts, &j->ring)
@@ -195,13 +200,15 @@ int recovery_ring(struct recovery *r, uint64_t ring_size)
     int rc = inspect(r, &facts, &have);
     if (rc < 0)
         return rc;
-    bool same_boot = have && memcmp(boot_id, facts.boot_id, sizeof boot_id) == 0 && memcmp(boot_id, unknown, sizeof boot_id) != 0;
+    bool same_boot =
+        have && memcmp(boot_id, facts.boot_id, sizeof boot_id) == 0 && memcmp(boot_id, unknown, sizeof boot_id) != 0;
     if (!r->any) {
         r->any = true; /* no segments: whatever was given out began with 1 */
         r->last = 0;
     }
     uint64_t in_segments = r->newest;
-    if (have && (facts.head != facts.tail || facts.head_seq == 0 || facts.head_seq > r->newest || r->last > r->newest)) {
+    if (have &&
+        (facts.head != facts.tail || facts.head_seq == 0 || facts.head_seq > r->newest || r->last > r->newest)) {
         rc = take_over(r, &facts, same_boot, &damaged);
         if (rc < 0)
             return rc;
@@ -210,8 +217,10 @@ int recovery_ring(struct recovery *r, uint64_t ring_size)
     if (known == 0 || !same_boot)
         known = r->tail_guess > known ? r->tail_guess : known;
     if (highest > r->last && highest > known)
-        diag_problem(0, j->path, "a reader has acknowledged event %" PRIu64 ", but the journal ends with %" PRIu64
-                                 ": the events between were delivered and are not in the journal any more", highest, r->last);
+        diag_problem(0, j->path,
+                     "a reader has acknowledged event %" PRIu64 ", but the journal ends with %" PRIu64
+                     ": the events between were delivered and are not in the journal any more",
+                     highest, r->last);
     known = highest > known ? highest : known;
     if (known > r->last)
         recovery_saw(r, known + 1, false); /* given out, and nowhere to be found */

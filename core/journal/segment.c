@@ -67,8 +67,8 @@ static uint32_t header_crc(const struct segment_header *h)
     return hash_crc32c(0, &copy, sizeof copy);
 }
 
-int segment_create(int dirfd, uint64_t first_seq, uint32_t number, const struct journal_identity *identity, uint64_t prealloc,
-                   int *ret_fd)
+int segment_create(int dirfd, uint64_t first_seq, uint32_t number, const struct journal_identity *identity,
+                   uint64_t prealloc, int *ret_fd)
 {
     char name[SEGMENT_NAME_MAX];
     union {
@@ -145,7 +145,8 @@ void scan_init(struct segment_scan *scan, int fd, uint64_t from, uint64_t end, u
 {
     uint8_t *buf = scan->buf;
     size_t cap = scan->cap;
-    *scan = (struct segment_scan){.fd = fd, .pos = from, .end = end, .last_seq = last_seq, .buf = buf, .cap = cap, .at = from};
+    *scan = (struct segment_scan){
+        .fd = fd, .pos = from, .end = end, .last_seq = last_seq, .buf = buf, .cap = cap, .at = from};
 }
 
 void scan_free(struct segment_scan *scan)
@@ -265,7 +266,8 @@ static int check_here(struct segment_scan *s, struct record_view *ret)
     return rc == -ENODATA ? -EBADMSG : rc;
 }
 
-/* Skips zero or foreign words quickly: pos moves to the next word that begins like a record, or to the end of the buffer. */
+/* Skips zero or foreign words quickly: pos moves to the next word that begins like a record, or to the end of the
+ * buffer. */
 static void skip_words(struct segment_scan *s, uint64_t *last_nonzero)
 {
     size_t have = buffered(s);
@@ -290,7 +292,8 @@ static void skip_words(struct segment_scan *s, uint64_t *last_nonzero)
 static int resync(struct segment_scan *s)
 {
     uint64_t from = s->pos, last_nonzero = from;
-    uint64_t limit = 16 * (s->end - SEGMENT_DATA) + (64u << 20); /* hostile files only: real damage needs no such effort */
+    uint64_t limit =
+        16 * (s->end - SEGMENT_DATA) + (64u << 20); /* hostile files only: real damage needs no such effort */
     s->frozen = false;
     for (;;) {
         const uint8_t *p;
@@ -316,7 +319,8 @@ static int resync(struct segment_scan *s)
             s->pos = from;
             return rc;
         }
-        s->effort += RECORD_HEADER + ((const struct record_header *)(const void *)(s->buf + (s->pos - s->at)))->total_len % RECORD_MAX;
+        s->effort += RECORD_HEADER +
+                     ((const struct record_header *)(const void *)(s->buf + (s->pos - s->at)))->total_len % RECORD_MAX;
         last_nonzero = s->pos + 8;
         s->pos += 8;
     }

@@ -21,7 +21,8 @@ int segments_insert(struct journal *j, struct segment *s)
         j->segment_capacity = capacity;
     }
     size_t at = j->segment_count;
-    while (at > 0 && segment_compare(j->segments[at - 1]->first_seq, j->segments[at - 1]->number, s->first_seq, s->number) > 0) {
+    while (at > 0 &&
+           segment_compare(j->segments[at - 1]->first_seq, j->segments[at - 1]->number, s->first_seq, s->number) > 0) {
         j->segments[at] = j->segments[at - 1];
         at--;
     }
@@ -126,8 +127,8 @@ void missing_add(struct journal *j, uint64_t first, uint64_t last)
     int rc = seqset_add(&j->missing, first, last);
     pthread_mutex_unlock(&j->list_lock);
     if (rc < 0)
-        journal_log(j, AW_LOG_WARNING, "no memory to remember that events %llu-%llu are missing", (unsigned long long)first,
-                    (unsigned long long)last);
+        journal_log(j, AW_LOG_WARNING, "no memory to remember that events %llu-%llu are missing",
+                    (unsigned long long)first, (unsigned long long)last);
     atomic_fetch_add(&j->lost, last - first + 1);
     atomic_store(&j->notes_wanted, true);
 }

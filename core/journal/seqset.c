@@ -99,8 +99,9 @@ const char *seqset_text(const struct seq_set *set, char *buf, size_t size)
     for (size_t i = 0; i < set->count; i++) {
         const struct seq_range *r = &set->ranges[i];
         char one[64];
-        int n = r->first == r->last ? snprintf(one, sizeof one, "%s%" PRIu64, i ? ", " : "", r->first)
-                                    : snprintf(one, sizeof one, "%s%" PRIu64 "-%" PRIu64, i ? ", " : "", r->first, r->last);
+        int n = r->first == r->last
+                    ? snprintf(one, sizeof one, "%s%" PRIu64, i ? ", " : "", r->first)
+                    : snprintf(one, sizeof one, "%s%" PRIu64 "-%" PRIu64, i ? ", " : "", r->first, r->last);
         if (at + (size_t)n + 32 > size) {
             snprintf(buf + at, size - at, " and %zu more", set->count - i);
             break;

@@ -1,4 +1,6 @@
-/* seqset.h - a sorted set of sequence number ranges: what is missing from the journal. SPDX-License-Identifier: Apache-2.0
+/* seqset.h - a sorted set of sequence number ranges: what is missing from the journal.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Not locked. Usually empty.
  */

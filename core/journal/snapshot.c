@@ -1,8 +1,9 @@
 /* snapshot.c - the chain heads in a compact form, so that old segments can go. SPDX-License-Identifier: Apache-2.0
  *
- * A snapshot holds all heads with seq < below, below being the first seq of the segment in which it begins. A head that moves
- * on while the snapshot is written is found again among the events from `below` on. So the snapshot is worth something
- * once all events up to the head at its end are on disk; and then nothing older is needed to continue every chain.
+ * A snapshot holds all heads with seq < below, below being the first seq of the segment in which it begins. A head that
+ * moves on while the snapshot is written is found again among the events from `below` on. So the snapshot is worth
+ * something once all events up to the head at its end are on disk; and then nothing older is needed to continue every
+ * chain.
  */
 #include "config.h"
 

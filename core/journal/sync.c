@@ -1,8 +1,9 @@
 /* sync.c - durability: group commit, and what happens when fdatasync fails. SPDX-License-Identifier: Apache-2.0
  *
- * One thread leads: it drains the ring and syncs; whoever comes meanwhile sleeps and finds the work done, or leads next. After
- * a failed fdatasync the kernel may have dropped the data or marked it clean, so a second try would prove nothing: the records
- * in doubt are read back, each checked by its CRC and all by their dense numbers, and written to a fresh file.
+ * One thread leads: it drains the ring and syncs; whoever comes meanwhile sleeps and finds the work done, or leads
+ * next. After a failed fdatasync the kernel may have dropped the data or marked it clean, so a second try would prove
+ * nothing: the records in doubt are read back, each checked by its CRC and all by their dense numbers, and written to a
+ * fresh file.
  */
 #include "config.h"
 
@@ -83,7 +84,8 @@ static void cut_back(struct journal *j, struct segment *s)
     segment_name(s->first_seq, s->number, name);
     int rc = s->synced > SEGMENT_DATA ? fs_truncate(s->fd, s->synced) : fs_unlinkat(j->dirfd, name);
     if (rc < 0) /* harmless: its records are found twice, and are equal */
-        journal_log(j, AW_LOG_WARNING, "%s/%s: cannot be cut back after a failed sync: %s", j->path, name, strerror(-rc));
+        journal_log(j, AW_LOG_WARNING, "%s/%s: cannot be cut back after a failed sync: %s", j->path, name,
+                    strerror(-rc));
     (void)fs_close(base_take_fd(&s->fd));
     s->dirty = s->broken = false;
     if (s->synced > SEGMENT_DATA) {
@@ -134,13 +136,15 @@ static int repair(struct journal *j, struct segment *s, int cause)
     if (rc < 0) {
         if (atomic_exchange(&j->failed, rc) == 0)
             journal_log(j, AW_LOG_ERROR,
-                        "%s/%s: fdatasync failed (%s), and its unsynced events up to %" PRIu64 " could not be written to a "
+                        "%s/%s: fdatasync failed (%s), and its unsynced events up to %" PRIu64
+                        " could not be written to a "
                         "fresh segment (%s); the journal takes no events until that works",
                         j->path, name, strerror(-cause), last, strerror(-rc));
         return rc;
     }
     journal_log(j, AW_LOG_WARNING,
-                "%s/%s: fdatasync failed (%s); events %" PRIu64 "-%" PRIu64 " were written again to a fresh segment, which is "
+                "%s/%s: fdatasync failed (%s); events %" PRIu64 "-%" PRIu64
+                " were written again to a fresh segment, which is "
                 "on disk",
                 j->path, name, strerror(-cause), first, last);
     r.to->synced = atomic_load(&r.to->size);
@@ -178,7 +182,8 @@ static struct place newest_place(struct journal *j)
     return p;
 }
 
-/* The oldest dirty segment behind `after`, up to `until`. drain_lock held: the list does not lose segments meanwhile. */
+/* The oldest dirty segment behind `after`, up to `until`. drain_lock held: the list does not lose segments meanwhile.
+ */
 static struct segment *next_dirty(struct journal *j, struct place after, struct place until)
 {
     struct segment *found = NULL;

@@ -7,11 +7,11 @@
 
 #include <inttypes.h>
 
-#define NAP_NS 200000u         /* while events arrive */
-#define LAZY_NAP_NS 1000000u   /* after a few naps for nothing */
-#define LAZY_AFTER 10          /* naps */
-#define IDLE_AFTER 50          /* naps: then sleep until woken */
-#define RETRY_NS 20000000u     /* after a failed write */
+#define NAP_NS 200000u       /* while events arrive */
+#define LAZY_NAP_NS 1000000u /* after a few naps for nothing */
+#define LAZY_AFTER 10        /* naps */
+#define IDLE_AFTER 50        /* naps: then sleep until woken */
+#define RETRY_NS 20000000u   /* after a failed write */
 
 int writer_begin(struct journal *j, uint64_t first_seq, uint64_t prealloc)
 {
@@ -113,7 +113,8 @@ static void writer_state(struct journal *j, int rc)
 {
     int before = atomic_exchange(&j->write_error, rc);
     if (rc < 0 && before != rc)
-        journal_log(j, AW_LOG_ERROR, "%s: cannot write to the journal: %s; events wait in the ring", j->path, strerror(-rc));
+        journal_log(j, AW_LOG_ERROR, "%s: cannot write to the journal: %s; events wait in the ring", j->path,
+                    strerror(-rc));
     else if (rc == 0 && before < 0)
         journal_log(j, AW_LOG_INFO, "%s: the journal can be written again", j->path);
 }
@@ -155,8 +156,8 @@ int writer_note_lost(struct journal *j)
     return rc;
 }
 
-/* Whole records from tail on, at most `room` bytes, but at least one. The ring's contents are ours; a length that cannot be is
- * a memory fault and must not turn into an endless loop. */
+/* Whole records from tail on, at most `room` bytes, but at least one. The ring's contents are ours; a length that
+ * cannot be is a memory fault and must not turn into an endless loop. */
 static int gather(const struct journal *j, uint64_t upto, uint64_t room, size_t *ret_len, uint64_t *ret_last)
 {
     uint64_t at = j->tail;

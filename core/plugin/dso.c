@@ -1,5 +1,6 @@
-/* dso.c - shared objects: the only file that includes <ltdl.h>. See plugin_internal.h. SPDX-License-Identifier:
- * Apache-2.0
+/* dso.c - shared objects: the only file that includes <ltdl.h>. See plugin_internal.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * What libltdl does not do, measured on 2.4.7: it binds lazily, says "file not found" for every failure, and searches
  * environment paths for bare names. So each file is first opened with plain dlopen(RTLD_NOW), which tells the real

@@ -1,5 +1,6 @@
-/* event_batch.c - sealed records as plugins read them. See registry.h, event_batch.h. SPDX-License-Identifier:
- * Apache-2.0
+/* event_batch.c - sealed records as plugins read them. See registry.h, event_batch.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * An event's fields are located once, when it is added: reading a plain field is then two loads. What must be made
  * (decoded escapes, the JSON with its integrity member, hex digits) is made when it is first asked for, under the

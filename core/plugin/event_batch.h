@@ -1,5 +1,7 @@
-/* event_batch.h - struct aw_event: sealed records as plugins read them. Used by host.c. SPDX-License-Identifier:
- * Apache-2.0 */
+/* event_batch.h - struct aw_event: sealed records as plugins read them. Used by host.c.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #ifndef AW_EVENT_BATCH_H
 #define AW_EVENT_BATCH_H
 

@@ -1,5 +1,6 @@
-/* host.c - the host as plugins see it: struct aw_host of one instance. See registry.h. SPDX-License-Identifier:
- * Apache-2.0
+/* host.c - the host as plugins see it: struct aw_host of one instance. See registry.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * The table is the first member of struct plugin_host, so that a callback finds its instance from the pointer it is
  * given. Everything here may be called from any thread.

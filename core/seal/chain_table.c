@@ -1,7 +1,7 @@
 /* chain_table.c - see seal.h. SPDX-License-Identifier: Apache-2.0
  *
- * Open addressing with linear probing; a shard doubles when 7/8 full. Scope ids are keyed hashes, so no input can aim at one
- * shard. Nothing is ever removed.
+ * Open addressing with linear probing; a shard doubles when 7/8 full. Scope ids are keyed hashes, so no input can aim
+ * at one shard. Nothing is ever removed.
  */
 #include "config.h"
 
@@ -111,9 +111,9 @@ size_t chain_table_bytes(const struct chain_table *table)
     return table->bytes;
 }
 
-/* The cursor is shard << 32 | slot. When a shard doubled since, it is read again from its beginning: half of its heads moved.
- * The cursor's top bits keep the shard's size class for that. */
-#define CURSOR_SLOT(c) ((uint32_t)(c) & 0x7fffffffu)
+/* The cursor is shard << 32 | slot. When a shard doubled since, it is read again from its beginning: half of its heads
+ * moved. The cursor's top bits keep the shard's size class for that. */
+#define CURSOR_SLOT(c) ((uint32_t)(c)&0x7fffffffu)
 #define CURSOR_SHARD(c) ((uint32_t)((c) >> 32) & 0x1ffu)
 #define CURSOR_CLASS(c) ((uint32_t)((c) >> 48))
 
@@ -122,8 +122,8 @@ static uint32_t size_class(const struct shard *s)
     return s->slots ? 32u - (uint32_t)__builtin_clz(s->mask) : 0;
 }
 
-bool chain_table_copy(const struct chain_table *table, uint64_t *cursor, uint64_t below, struct chain_head *out, size_t max,
-                      size_t *ret_count)
+bool chain_table_copy(const struct chain_table *table, uint64_t *cursor, uint64_t below, struct chain_head *out,
+                      size_t max, size_t *ret_count)
 {
     uint32_t shard = CURSOR_SHARD(*cursor), slot = CURSOR_SLOT(*cursor), budget = SLOTS_PER_COPY;
     size_t n = 0;

@@ -2,11 +2,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Layout (little endian, 8-byte aligned, total length a multiple of 8): struct record_header, then field_count field_refs,
- * then json_len bytes of canonical JSON without integrity (or the payload of another kind), then zero padding.
+ * Layout (little endian, 8-byte aligned, total length a multiple of 8): struct record_header, then field_count
+ * field_refs, then json_len bytes of canonical JSON without integrity (or the payload of another kind), then zero
+ * padding.
  *
- * The CRC is computed as crc(body after the header) continued over the header with its crc word zero, so that the caller can
- * do the body's part before taking the journal's lock.
+ * The CRC is computed as crc(body after the header) continued over the header with its crc word zero, so that the
+ * caller can do the body's part before taking the journal's lock.
  */
 #ifndef AW_RECORD_H
 #define AW_RECORD_H
@@ -21,11 +22,11 @@
 #define RECORD_SEQ_MAX (1ull << 53) /* what a JSON number holds exactly; larger ones are damage */
 
 #define RECORD_KIND_EVENT 1u
-#define RECORD_KIND_SNAPSHOT 2u     /* chain heads: journal/ owns the payload's format */
+#define RECORD_KIND_SNAPSHOT 2u /* chain heads: journal/ owns the payload's format */
 #define RECORD_KIND_SNAPSHOT_END 3u
-#define RECORD_KIND_NOTE 4u         /* facts about the journal itself, e.g. seqs lost to damage */
+#define RECORD_KIND_NOTE 4u /* facts about the journal itself, e.g. seqs lost to damage */
 
-#define RECORD_FIRST (1u << 0)   /* first of its scope: no prevHash */
+#define RECORD_FIRST (1u << 0)     /* first of its scope: no prevHash */
 #define RECORD_UNCHAINED (1u << 1) /* integrity.mode = "none": no hash */
 #define RECORD_METADATA_TRUNCATED (1u << 2)
 #define RECORD_DIFF_TRUNCATED (1u << 3)
@@ -43,9 +44,9 @@ struct record_header {
     uint32_t integrity_at; /* offset into the JSON at which the integrity member belongs */
     uint64_t sealed_ns;    /* CLOCK_REALTIME */
     int64_t occurred_ns;
-    uint64_t scope[2];     /* SipHash-128 of the escaped tenant or service name, under a key derived from the journal's */
-    uint8_t hash[32];      /* SHA-256 of the payload (FLOOR of the chain: integrity.md) */
-    uint8_t prev_hash[32]; /* zero with RECORD_FIRST */
+    uint64_t scope[2]; /* SipHash-128 of the escaped tenant or service name, under a key derived from the journal's */
+    uint8_t hash[32];  /* SHA-256 of the payload (FLOOR of the chain: integrity.md) */
+    uint8_t prev_hash[32];            /* zero with RECORD_FIRST */
     uint16_t field_count, reserved16; /* 0 */
     uint32_t reserved32;              /* 0 */
 };
@@ -61,8 +62,8 @@ struct record_view {
  * record here). Never reads outside [buf, buf+avail). buf is 8-byte aligned. */
 int record_check(const void *buf, size_t avail, struct record_view *ret);
 
-/* The record's CRC: the CRC of the body (all after the header, padding included) continued over the header, whose own crc
- * word counts as zero. */
+/* The record's CRC: the CRC of the body (all after the header, padding included) continued over the header, whose own
+ * crc word counts as zero. */
 uint32_t record_crc_header(uint32_t body_crc, const struct record_header *head);
 /* The first field with this AW_FIELD_*. false: the event has none. */
 bool record_field(const struct record_view *view, uint32_t id, struct field_ref *ret);

@@ -137,11 +137,7 @@ static const struct aw_sink_class hello_class = {
 };
 static const struct aw_sink_class *const sinks[] = {&hello_class, NULL};
 static const struct aw_plugin hello_plugin = {
-    AW_PLUGIN_HEAD,
-    .id = "org.example.audit.hello",
-    .version = "1.0",
-    .license = "Apache-2.0",
-    .summary = "an example sink",
-    .sinks = sinks,
+    AW_PLUGIN_HEAD,          .id = "org.example.audit.hello", .version = "1.0",
+    .license = "Apache-2.0", .summary = "an example sink",    .sinks = sinks,
 };
 AW_PLUGIN_REGISTER(hello_plugin)

@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Link with pkg-config auditwell. Compiles as C99, C11 and C++11. All text is UTF-8. No call aborts, exits or prints.
- * Unless said otherwise: every call may be made from any thread at the same time; pointers passed in are only read during
- * the call and never kept or changed; functions return AW_SUCCESS or a negative AW_ERR_*; aw_problems() then tells why.
- * Time-outs are milliseconds, -1 waits for ever, 0 does not wait. Everything is since 0.1.0.
+ * Unless said otherwise: every call may be made from any thread at the same time; pointers passed in are only read
+ * during the call and never kept or changed; functions return AW_SUCCESS or a negative AW_ERR_*; aw_problems() then
+ * tells why. Time-outs are milliseconds, -1 waits for ever, 0 does not wait. Everything is since 0.1.0.
  */
 #ifndef AUDIT_AUDIT_H
 #define AUDIT_AUDIT_H
@@ -43,8 +43,8 @@ extern "C" {
 /* "INVALID_EVENT" for AW_ERR_INVALID_EVENT, … ; "SUCCESS"; "UNKNOWN". Static. */
 AW_API const char *aw_error_name(int code);
 
-/* One problem. path says where: a field path ("actor.id"), "file:line", "line 17", or "". Valid until the next auditwell
- * call on this thread. */
+/* One problem. path says where: a field path ("actor.id"), "file:line", "line 17", or "". Valid until the next
+ * auditwell call on this thread. */
 struct aw_problem {
     uint32_t struct_size;
     int32_t code;        /* AW_ERR_*, or AW_SUCCESS for a warning */
@@ -66,7 +66,7 @@ struct aw_logger; /* shared by threads; one per journal directory and process, c
 typedef void (*aw_diag_fn)(void *arg, int severity, const char *instance, const char *text);
 
 #define AW_OPEN_NO_SINKS (1u << 0) /* do not start delivery: journal only; a later open delivers */
-#define AW_OPEN_CHECK (1u << 1)    /* load and create everything, start nothing, touch no store; for `auditwell check` */
+#define AW_OPEN_CHECK (1u << 1) /* load and create everything, start nothing, touch no store; for `auditwell check` */
 
 struct aw_open_options {
     uint32_t struct_size;
@@ -81,9 +81,9 @@ struct aw_open_options {
  * retried in the background, unless its settings are wrong. Not to be called from a signal handler. */
 AW_API int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger);
 
-/* Flushes up to timeout_ms, stops the sinks and frees the logger; what is not delivered by then stays in the journal and is
- * delivered after the next open (then AW_ERR_TIMEOUT). No other thread may use the logger or its children any more. NULL is
- * fine. */
+/* Flushes up to timeout_ms, stops the sinks and frees the logger; what is not delivered by then stays in the journal
+ * and is delivered after the next open (then AW_ERR_TIMEOUT). No other thread may use the logger or its children any
+ * more. NULL is fine. */
 AW_API int aw_close(struct aw_logger *logger, int timeout_ms);
 
 /* ---- contexts ----------------------------------------------------------------------------------------------------
@@ -128,7 +128,8 @@ AW_API int aw_set_target(struct aw_builder *builder, const char *type, const cha
  * Text is copied. */
 AW_API int aw_set_string(struct aw_builder *builder, const char *path, const char *value);
 AW_API int aw_set_text(struct aw_builder *builder, const char *path, const char *value, size_t len);
-AW_API int aw_set_int(struct aw_builder *builder, const char *path, int64_t value); /* |value| <= 2^53, else a problem */
+AW_API int aw_set_int(struct aw_builder *builder, const char *path,
+                      int64_t value); /* |value| <= 2^53, else a problem */
 AW_API int aw_set_double(struct aw_builder *builder, const char *path, double value); /* finite */
 AW_API int aw_set_bool(struct aw_builder *builder, const char *path, int value);
 AW_API int aw_set_null(struct aw_builder *builder, const char *path);
@@ -145,8 +146,8 @@ struct aw_receipt {
     char hash[68];        /* integrity.hash, NUL-terminated; "" with integrity.mode = "none" */
 };
 
-/* Takes an event: normalises, redacts, limits, seals and journals it. With AW_SUCCESS it is never lost: what that covers is
- * the setting `durability`. receipt may be NULL. Blocks only as `mode` and `durability` say. */
+/* Takes an event: normalises, redacts, limits, seals and journals it. With AW_SUCCESS it is never lost: what that
+ * covers is the setting `durability`. receipt may be NULL. Blocks only as `mode` and `durability` say. */
 AW_API int aw_log(struct aw_logger *logger, const struct aw_builder *builder, struct aw_receipt *receipt);
 AW_API int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const struct aw_builder *builder,
                      struct aw_receipt *receipt);
@@ -165,31 +166,31 @@ AW_API int aw_reopen(struct aw_logger *logger);
 
 /* ---- state -------------------------------------------------------------------------------------------------------*/
 struct aw_stats {
-    uint32_t struct_size; /* set by the caller */
-    uint32_t sinks;       /* number of sinks, for aw_stats_sink() */
-    uint64_t events_total;   /* accepted since open */
-    uint64_t invalid_total;  /* refused: INVALID_EVENT, EVENT_TOO_LARGE */
-    uint64_t dropped_total;  /* DROPPED + QUEUE_FULL */
-    uint64_t failed_total;   /* WRITE_FAILED */
-    uint64_t redacted_total; /* values masked */
+    uint32_t struct_size;     /* set by the caller */
+    uint32_t sinks;           /* number of sinks, for aw_stats_sink() */
+    uint64_t events_total;    /* accepted since open */
+    uint64_t invalid_total;   /* refused: INVALID_EVENT, EVENT_TOO_LARGE */
+    uint64_t dropped_total;   /* DROPPED + QUEUE_FULL */
+    uint64_t failed_total;    /* WRITE_FAILED */
+    uint64_t redacted_total;  /* values masked */
     uint64_t truncated_total; /* metadata or diff replaced by a marker */
     uint64_t warnings_total;
     uint64_t head_seq;    /* last accepted, ever */
     uint64_t durable_seq; /* last known to be on disk in the journal */
     uint64_t lost_total;  /* seqs found missing or damaged by recovery: 0, or there is something to report */
     uint64_t journal_bytes, journal_max_bytes;
-    uint64_t scopes;      /* chains */
+    uint64_t scopes; /* chains */
 };
 struct aw_sink_stats {
-    uint32_t struct_size; /* set by the caller */
-    uint32_t state;       /* AW_HEALTH_* of plugin.h */
+    uint32_t struct_size;      /* set by the caller */
+    uint32_t state;            /* AW_HEALTH_* of plugin.h */
     const char *name, *plugin; /* valid until aw_close() */
-    uint64_t acked_seq;   /* all up to here is delivered or dead-lettered */
-    uint64_t lag_events;  /* head_seq - acked_seq */
+    uint64_t acked_seq;        /* all up to here is delivered or dead-lettered */
+    uint64_t lag_events;       /* head_seq - acked_seq */
     uint64_t batches_total, written_total, duplicates_total, rejected_total, retries_total, failures_total;
     uint64_t last_success_ns; /* since 1970, 0 = never */
-    uint32_t breaker_open; /* 0 or 1 */
-    int32_t last_error;    /* AW_E_* of plugin.h */
+    uint32_t breaker_open;    /* 0 or 1 */
+    int32_t last_error;       /* AW_E_* of plugin.h */
     char last_error_text[200];
 };
 AW_API int aw_stats(struct aw_logger *logger, struct aw_stats *stats);
@@ -220,18 +221,19 @@ struct aw_filter {
     uint32_t struct_size;
     uint32_t flags; /* AW_FILTER_* */
     uint64_t limit; /* 0 = all */
-    const char *since, *until; /* RFC 3339 or a duration back from now ("2h"); [since, until) of occurredAt; NULL = open */
-    const char *action;        /* glob */
+    const char *since,
+        *until;         /* RFC 3339 or a duration back from now ("2h"); [since, until) of occurredAt; NULL = open */
+    const char *action; /* glob */
     const char *actor, *target, *tenant, *outcome; /* exact ids; NULL = any */
-    const char *text;          /* substring of the stored JSON */
-    const char *after;         /* cursor of the last row seen */
+    const char *text;                              /* substring of the stored JSON */
+    const char *after;                             /* cursor of the last row seen */
 };
 #define AW_FILTER_DESCENDING (1u << 0)
 
 struct aw_result_row {
     uint32_t struct_size;
-    uint32_t flags; /* 0 */
-    uint64_t seq;   /* 0 = unknown */
+    uint32_t flags;   /* 0 */
+    uint64_t seq;     /* 0 = unknown */
     const char *json; /* stored event, json_len bytes; valid until the next call on the query */
     size_t json_len;
     const char *location, *cursor; /* NUL-terminated, same lifetime */
@@ -241,8 +243,8 @@ AW_API int aw_query_open(struct aw_store *store, const struct aw_filter *filter,
 /* AW_SUCCESS with a row; AW_ERR_NOTFOUND at the end for now (a later call sees what came since); other errors. */
 AW_API int aw_query_next(struct aw_query_handle *query, struct aw_result_row *row);
 AW_API void aw_query_close(struct aw_query_handle *query);
-/* Reads one field of an event's JSON ("actor.id", "metadata.http.status"): text decoded into buffer (NUL-terminated, cut at
- * size), returns its full length, or AW_ERR_NOTFOUND, AW_ERR_INVALID_EVENT. Objects and arrays come as JSON. */
+/* Reads one field of an event's JSON ("actor.id", "metadata.http.status"): text decoded into buffer (NUL-terminated,
+ * cut at size), returns its full length, or AW_ERR_NOTFOUND, AW_ERR_INVALID_EVENT. Objects and arrays come as JSON. */
 AW_API int64_t aw_json_field(const char *json, size_t len, const char *path, char *buffer, size_t size);
 
 /* ---- verifying ---------------------------------------------------------------------------------------------------*/
@@ -260,23 +262,23 @@ AW_API int64_t aw_json_field(const char *json, size_t len, const char *path, cha
 
 struct aw_finding {
     uint32_t struct_size;
-    int32_t kind;         /* AW_FINDING_* */
-    const char *scope;    /* never NULL; "" = the trail as a whole */
-    const char *location; /* "audit.jsonl:17" */
-    const char *event_id; /* "" = unknown */
+    int32_t kind;                 /* AW_FINDING_* */
+    const char *scope;            /* never NULL; "" = the trail as a whole */
+    const char *location;         /* "audit.jsonl:17" */
+    const char *event_id;         /* "" = unknown */
     const char *expected, *found; /* hashes, seqs or words; "" = does not apply */
-    const char *message;  /* one sentence */
+    const char *message;          /* one sentence */
 };
 struct aw_scope_report {
     uint32_t struct_size;
-    int32_t verdict;          /* 0 good, 1 findings */
+    int32_t verdict; /* 0 good, 1 findings */
     const char *scope;
     uint64_t count, findings;
     const char *first_location, *last_location;
     const char *first_hash, *last_hash;
     const char *first_time, *last_time; /* occurredAt */
     uint64_t first_seq, last_seq;       /* 0 = unknown */
-    int32_t starts_at_origin; /* 1: the first event has no predecessor; 0: the trail begins in mid-chain */
+    int32_t starts_at_origin;           /* 1: the first event has no predecessor; 0: the trail begins in mid-chain */
 };
 struct aw_verify_report {
     uint32_t struct_size; /* set by the caller */
@@ -287,8 +289,8 @@ struct aw_verify_report {
 };
 struct aw_verify_options {
     uint32_t struct_size;
-    uint32_t flags;       /* AW_VERIFY_* */
-    uint32_t threads;     /* 0 = as many as processors */
+    uint32_t flags;   /* AW_VERIFY_* */
+    uint32_t threads; /* 0 = as many as processors */
     uint32_t reserved;
     uint64_t max_findings; /* given to on_finding; counting goes on; 0 = 1,000 */
     void (*on_finding)(void *arg, const struct aw_finding *);

@@ -6,8 +6,8 @@
  * host service comes in a struct aw_host. This header is all a plugin needs. It compiles as C99, C11 and C++11.
  *
  * Rules that hold for everything below:
- *  - Every struct starts with struct_size, set by whoever fills the struct to its own sizeof. The reader copies or reads
- *    at most that much: structs grow at the end only, and AW_HAS() asks whether the other side knew a member.
+ *  - Every struct starts with struct_size, set by whoever fills the struct to its own sizeof. The reader copies or
+ * reads at most that much: structs grow at the end only, and AW_HAS() asks whether the other side knew a member.
  *  - Plugins' structs are never written by the host; the host's structs are never written by a plugin, except where a
  *    parameter is named ret_*.
  *  - The callee copies what it wants to keep. Pointers in a batch, a config or a row live until the call returns; const
@@ -71,7 +71,8 @@ struct aw_context; /* an audit context, written through host->ctx_set */
 #define AW_E_NOTFOUND (-900)    /* asked-for field, option or item is absent; also the end of a query */
 #define AW_E_INTERNAL (-1000)   /* a bug in the plugin; treated as AW_E_RETRY, logged as misbehaving */
 
-/* Status of one event in a batch. The host presets every slot to AW_EVENT_UNKNOWN, which means: try again. Since 1.0. */
+/* Status of one event in a batch. The host presets every slot to AW_EVENT_UNKNOWN, which means: try again. Since 1.0.
+ */
 #define AW_EVENT_UNKNOWN 0    /* nothing said: stays queued */
 #define AW_EVENT_ACCEPTED 16  /* taken, durable after a flush() that returns its seq or a higher one */
 #define AW_EVENT_DURABLE 32   /* on stable storage of the sink now */
@@ -166,13 +167,13 @@ struct aw_context; /* an audit context, written through host->ctx_set */
 
 struct aw_option {
     uint32_t struct_size;
-    uint32_t type;             /* AW_OPT_* */
-    uint32_t flags;            /* AW_OPT_REQUIRED ... */
-    uint32_t reserved;         /* 0 */
-    const char *key;           /* [a-z][a-z0-9_]* */
-    const char *deflt;         /* as it would stand in audit.conf; NULL = unset */
-    const char *help;          /* one sentence, used by `auditwell plugins describe` and in errors */
-    int64_t min, max;          /* INT, UINT, SIZE (bytes), DURATION (ns); min == max == 0: no range */
+    uint32_t type;              /* AW_OPT_* */
+    uint32_t flags;             /* AW_OPT_REQUIRED ... */
+    uint32_t reserved;          /* 0 */
+    const char *key;            /* [a-z][a-z0-9_]* */
+    const char *deflt;          /* as it would stand in audit.conf; NULL = unset */
+    const char *help;           /* one sentence, used by `auditwell plugins describe` and in errors */
+    int64_t min, max;           /* INT, UINT, SIZE (bytes), DURATION (ns); min == max == 0: no range */
     const char *const *choices; /* ENUM: NULL-ended */
     /* ABI 1.0 ends here */
 };
@@ -215,7 +216,8 @@ struct aw_host {
     int32_t (*config_list)(const struct aw_config *, const char *key, size_t index, struct aw_str *ret);
 
     /* Registers a metric audit_sink_<name>{sinkName="instance"}; only in create(). *ret_id is used with metric_add. */
-    int32_t (*metric_register)(const struct aw_host *, int32_t kind, const char *name, const char *help, uint32_t *ret_id);
+    int32_t (*metric_register)(const struct aw_host *, int32_t kind, const char *name, const char *help,
+                               uint32_t *ret_id);
     void (*metric_add)(const struct aw_host *, uint32_t id, double value); /* counter: adds; gauge: sets */
 
     uint64_t (*now_ns)(void);  /* CLOCK_REALTIME */
@@ -270,23 +272,24 @@ struct aw_health {
  * Mandatory: name, create, write, destroy. A NULL optional member has the default given here. Since 1.0. */
 struct aw_sink_class {
     uint32_t struct_size;
-    uint32_t thread_model; /* AW_THREADS_* */
-    uint32_t durability;   /* AW_DURABLE_* */
-    uint32_t flags;        /* AW_SINK_* */
-    const char *name;      /* `plugin` in audit.conf, [a-z0-9_-]+, at most 32 */
-    const char *summary;   /* one line */
+    uint32_t thread_model;                  /* AW_THREADS_* */
+    uint32_t durability;                    /* AW_DURABLE_* */
+    uint32_t flags;                         /* AW_SINK_* */
+    const char *name;                       /* `plugin` in audit.conf, [a-z0-9_-]+, at most 32 */
+    const char *summary;                    /* one line */
     const struct aw_option *const *options; /* NULL-ended; NULL = no options */
 
     /* [control] Checks the settings against each other. No I/O, no threads. On failure *ret_sink is untouched. */
     int32_t (*create)(const struct aw_host *, const struct aw_config *, void **ret_sink);
     /* [control, or worker when it is started again; never both] Opens the store; may start threads (with all signals
-     * blocked). Default: OK. A failure other than AW_E_CONFIG is retried by the host with backoff: events wait in the journal
-     * meanwhile. */
+     * blocked). Default: OK. A failure other than AW_E_CONFIG is retried by the host with backoff: events wait in the
+     * journal meanwhile. */
     int32_t (*start)(void *sink);
     /* [worker] Stores the batch in order and sets result->status. */
     int32_t (*write)(void *sink, const struct aw_batch *, struct aw_result *);
     /* [worker] Makes what was ACCEPTED durable; *ret_durable_seq = highest seq up to which all accepted is durable.
-     * Default: nothing is ever pending. A failed flush means the ACCEPTED events may be lost: the host sends them again. */
+     * Default: nothing is ever pending. A failed flush means the ACCEPTED events may be lost: the host sends them
+     * again. */
     int32_t (*flush)(void *sink, uint64_t deadline_ns, uint64_t *ret_durable_seq);
     /* [any-thread] Never blocks. Default: the host's own view. */
     int32_t (*health)(void *sink, struct aw_health *ret_health);
@@ -313,8 +316,8 @@ struct aw_sink_class {
 struct aw_position {
     uint32_t struct_size;
     uint32_t reserved;
-    uint64_t seq;   /* of the last event that is stored for good; all earlier ones given to this sink are, too */
-    char hash[65];  /* its integrity.hash, NUL-terminated; "" = unknown. The host believes seq only if hash agrees. */
+    uint64_t seq;  /* of the last event that is stored for good; all earlier ones given to this sink are, too */
+    char hash[65]; /* its integrity.hash, NUL-terminated; "" = unknown. The host believes seq only if hash agrees. */
     char pad[7];
     /* ABI 1.0 ends here */
 };
@@ -337,12 +340,12 @@ struct aw_sink_position {
  * again. action is a glob with * and ?; text is a substring of the stored JSON. */
 struct aw_query {
     uint32_t struct_size;
-    uint32_t flags;                             /* AW_QUERY_* */
-    uint64_t limit;                             /* a hint; 0 = all */
-    int64_t since_ns, until_ns;                 /* of occurredAt, [since, until); INT64_MIN / INT64_MAX = open */
+    uint32_t flags;             /* AW_QUERY_* */
+    uint64_t limit;             /* a hint; 0 = all */
+    int64_t since_ns, until_ns; /* of occurredAt, [since, until); INT64_MIN / INT64_MAX = open */
     struct aw_str action, actor_id, target_id;
     struct aw_str tenant_id, outcome, text;
-    struct aw_str after;                        /* a row's cursor: start behind it */
+    struct aw_str after; /* a row's cursor: start behind it */
     /* ABI 1.0 ends here */
 };
 
@@ -361,9 +364,9 @@ struct aw_sink_query {
     uint32_t reserved;
     /* [any-thread] Starts a read. */
     int32_t (*open)(void *sink, const struct aw_query *, void **ret_read);
-    /* [any-thread, one at a time per read] Up to max rows, pointers valid until the next call on this read. *ret_count 0
-     * with AW_OK: the end for now; calling again later sees what was added since (tail -f). A row that cannot be read is
-     * returned with its bytes as they are; the host reports it. */
+    /* [any-thread, one at a time per read] Up to max rows, pointers valid until the next call on this read. *ret_count
+     * 0 with AW_OK: the end for now; calling again later sees what was added since (tail -f). A row that cannot be read
+     * is returned with its bytes as they are; the host reports it. */
     int32_t (*next)(void *read, struct aw_row *ret_rows, size_t max, size_t *ret_count);
     void (*close)(void *read);
     /* ABI 1.0 ends here */
@@ -417,8 +420,9 @@ struct aw_host_http_context {
     /* ABI 1.0 ends here */
 };
 
-/* Host extension: hands events in. json[i] is one event object; ret_status[i] is an AW_EVENT_* (DURABLE at the configured
- * durability, REJECTED, RETRY), ret_error[i] (may be NULL) the reason, valid until the next submit on this thread. */
+/* Host extension: hands events in. json[i] is one event object; ret_status[i] is an AW_EVENT_* (DURABLE at the
+ * configured durability, REJECTED, RETRY), ret_error[i] (may be NULL) the reason, valid until the next submit on this
+ * thread. */
 #define AW_EXT_HOST_SUBMIT "auditwell.host.submit/1"
 struct aw_host_submit {
     uint32_t struct_size;
@@ -440,9 +444,9 @@ struct aw_adapter_class {
     int32_t (*create)(const struct aw_host *, const struct aw_config *, void **ret_adapter);
     /* [any-thread] Pure: no I/O, no blocking, keeps nothing, bounded time. */
     int32_t (*map)(void *adapter, const void *native, struct aw_context *);
-    int32_t (*attach)(void *adapter, void *framework); /* [control] optional: installs hooks */
-    int32_t (*detach)(void *adapter);                  /* [control] */
-    int32_t (*start)(void *adapter);                   /* [control] source: opens listeners, starts threads */
+    int32_t (*attach)(void *adapter, void *framework);    /* [control] optional: installs hooks */
+    int32_t (*detach)(void *adapter);                     /* [control] */
+    int32_t (*start)(void *adapter);                      /* [control] source: opens listeners, starts threads */
     int32_t (*stop)(void *adapter, uint64_t deadline_ns); /* [control] stops taking, finishes what was taken */
     int32_t (*reconfigure)(void *adapter, const struct aw_config *);
     void (*destroy)(void *adapter);
@@ -458,11 +462,12 @@ struct aw_plugin {
     uint32_t flags;                /* 0 */
     const char *id;                /* reverse DNS, "org.example.audit.kafka" */
     const char *version, *license, *summary;
-    const char *const *host_needs; /* extension ids this plugin cannot do without, NULL-ended; NULL = none */
-    const struct aw_sink_class *const *sinks;       /* NULL-ended; NULL = none */
+    const char *const *host_needs;            /* extension ids this plugin cannot do without, NULL-ended; NULL = none */
+    const struct aw_sink_class *const *sinks; /* NULL-ended; NULL = none */
     const struct aw_adapter_class *const *adapters; /* NULL-ended; NULL = none */
-    int32_t (*load)(const struct aw_host *); /* [loader] optional; once per process and core context; no I/O, no threads */
-    void (*unload)(void);                    /* [loader] optional; process exit only: code is never unmapped */
+    int32_t (*load)(
+        const struct aw_host *); /* [loader] optional; once per process and core context; no I/O, no threads */
+    void (*unload)(void);        /* [loader] optional; process exit only: code is never unmapped */
     /* ABI 1.0 ends here */
 };
 

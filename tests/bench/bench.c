@@ -2,8 +2,8 @@
  *
  *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] -a AUDITWELL -m MEMORY_HELPER
  *
- * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits, json,
- * builder, producers, latency, durable, cli, sqlite, verify, memory.
+ * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits,
+ * json, builder, producers, latency, durable, cli, sqlite, verify, memory.
  */
 #include "config.h"
 
@@ -18,7 +18,8 @@
 
 static void usage(void)
 {
-    (void)fprintf(stderr, "usage: auditwell-bench [-q|-s] [-r RUNS] [-o GROUP] [-d DIR] -a AUDITWELL -m MEMORY_HELPER\n");
+    (void)fprintf(stderr,
+                  "usage: auditwell-bench [-q|-s] [-r RUNS] [-o GROUP] [-d DIR] -a AUDITWELL -m MEMORY_HELPER\n");
     exit(2);
 }
 
@@ -89,7 +90,7 @@ int main(int argc, char **argv)
         if (c == 'q' || c == 's')
             mode = (char)c;
         else if (c == 'r')
-            runs = atoi(optarg);
+            runs = (int)strtol(optarg, NULL, 10);
         else if (c == 'o')
             b.only = optarg;
         else if (c == 'd')

@@ -1,7 +1,8 @@
 /* bench.h - what the parts of the benchmark share. SPDX-License-Identifier: Apache-2.0
  *
- * Every figure is measured together with its limit, turn by turn, so that a machine that slows down in between slows both.
- * The reported ratio is the median of the turns' ratios. Nothing here but the limits uses more than the public API.
+ * Every figure is measured together with its limit, turn by turn, so that a machine that slows down in between slows
+ * both. The reported ratio is the median of the turns' ratios. Nothing here but the limits uses more than the public
+ * API.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -41,19 +42,19 @@ struct bench {
     const char *memory;    /* the helper that measures memory */
     const char *only;      /* run figures whose name holds this; NULL = all */
     int runs;
-    size_t events;         /* per turn of the in-process figures */
+    size_t events; /* per turn of the in-process figures */
     size_t cli_events, rss_events, sqlite_events, durable_events, latency_events;
     int processors;
     char corpus_path[512], trail_path[512];
-    struct lines corpus;   /* input, cut to `events` */
-    struct lines trail;    /* what the file sink made of it */
-    struct lines payload;  /* what the chain hashes of each, up to prevHash: {"event":E */
+    struct lines corpus;  /* input, cut to `events` */
+    struct lines trail;   /* what the file sink made of it */
+    struct lines payload; /* what the chain hashes of each, up to prevHash: {"event":E */
     bool failed;
 };
 
 /* bench_util.c */
 extern const char *bench_scratch; /* removed by bench_die(), when set */
-double bench_now(void); /* seconds, monotonic */
+double bench_now(void);           /* seconds, monotonic */
 void bench_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void bench_check(int code, const char *what); /* dies with aw_problems() unless AW_SUCCESS */
 void lines_map(struct lines *l, const char *path, size_t max);
@@ -69,7 +70,8 @@ void bench_write_file(const char *path, const char *text);
 int bench_spawn(char *const argv[], const char *stdin_path, const char *stdout_path); /* exit status */
 void bench_print_machine(const struct bench *b);
 
-/* report: keeps a row for the table, prints the plain line at once. target <= 0: none. more_is_better gives its direction. */
+/* report: keeps a row for the table, prints the plain line at once. target <= 0: none. more_is_better gives its
+ * direction. */
 struct figure {
     const char *name, *unit, *note;
     double target;

@@ -14,8 +14,8 @@
 #define BUFFER (256u << 10)
 #define CHUNK_LINE 4096u /* room per event in a batch to sync */
 
-/* The rest of a payload after {"event":E : ,"prevHash":"64 digits"} . The limit does not pay for hex digits: the raw digest
- * stands where the first half of them would. */
+/* The rest of a payload after {"event":E : ,"prevHash":"64 digits"} . The limit does not pay for hex digits: the raw
+ * digest stands where the first half of them would. */
 #define TAIL_LEN 79
 
 struct hasher {

@@ -3,8 +3,8 @@
  *   bench_memory EVENTS DIR
  *
  * Passes EVENTS events through journal and file sink, made one by one so that no corpus is in memory, and prints the
- * highest resident size seen, how much of that was pages of mapped journal files, and the allocations per call after warm-up,
- * counted by wrappers around the C library's.
+ * highest resident size seen, how much of that was pages of mapped journal files, and the allocations per call after
+ * warm-up, counted by wrappers around the C library's.
  */
 #include "config.h"
 

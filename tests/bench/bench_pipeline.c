@@ -98,7 +98,8 @@ static double run_producers(struct bench *b, size_t threads)
     if (pthread_barrier_init(&barrier, NULL, (unsigned)threads + 1))
         bench_die("barrier");
     for (size_t i = 0; i < threads; i++) {
-        p[i] = (struct producer){b, logger, &barrier, b->corpus.count * i / threads, b->corpus.count * (i + 1) / threads};
+        p[i] =
+            (struct producer){b, logger, &barrier, b->corpus.count * i / threads, b->corpus.count * (i + 1) / threads};
         if (pthread_create(&t[i], NULL, produce, &p[i]))
             bench_die("thread");
     }
@@ -214,7 +215,8 @@ static void set_ten(struct aw_builder *e, size_t i)
     (void)aw_set_target(e, "document", "obj_00c0ffee");
     (void)aw_set_string(e, "context.requestId", "req_0123456789");
     (void)aw_set_string(e, "context.tenantId", "tnt_007");
-    (void)aw_set_string(e, "metadata.reason", "the owner asked for it on the telephone, see the ticket for what was said");
+    (void)aw_set_string(e, "metadata.reason",
+                        "the owner asked for it on the telephone, see the ticket for what was said");
     (void)aw_set_string(e, "metadata.http.route", "/api/v1/documents/:id/share");
 }
 

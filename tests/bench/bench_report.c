@@ -103,7 +103,8 @@ void bench_print_machine(const struct bench *b)
     printf("# versions: auditwell %s, gcc %s, %s, SQLite %s\n", aw_version(), __VERSION__,
            OpenSSL_version(OPENSSL_VERSION), bench_sqlite_version());
 #endif
-    printf("# runs: %d a figure, medians; ratio is the median of the turns' ratios; \"limit\" is measured in the same turn\n",
+    printf("# runs: %d a figure, medians; ratio is the median of the turns' ratios; \"limit\" is measured in the same "
+           "turn\n",
            b->runs);
     (void)fflush(stdout);
 }
@@ -129,8 +130,8 @@ void report(const struct figure *f, const struct series *value, const struct ser
     struct series ratios = {.n = 0};
     for (int i = 0; i < value->n && i < limit->n; i++)
         series_add(&ratios, limit->v[i] > 0 ? value->v[i] / limit->v[i] : value->v[i]);
-    struct row r = {*f, series_median(value), series_min(value), series_max(value), series_median(limit),
-                    series_median(&ratios)};
+    struct row r = {
+        *f, series_median(value), series_min(value), series_max(value), series_median(limit), series_median(&ratios)};
     char v[32], l[32], target[32] = "-";
     number(v, sizeof v, r.value);
     number(l, sizeof l, r.limit);
@@ -152,8 +153,8 @@ static const char *verdict(const struct row *r)
 
 void report_table(void)
 {
-    printf("\n%-24s %12s %12s %12s %-10s %12s %7s %8s %-8s %s\n", "figure", "median", "min", "max", "unit", "limit", "ratio",
-           "target", "", "limit is");
+    printf("\n%-24s %12s %12s %12s %-10s %12s %7s %8s %-8s %s\n", "figure", "median", "min", "max", "unit", "limit",
+           "ratio", "target", "", "limit is");
     for (size_t i = 0; i < row_count; i++) {
         const struct row *r = &rows[i];
         char v[32], lo[32], hi[32], l[32], target[32] = "-";
@@ -163,8 +164,8 @@ void report_table(void)
         number(l, sizeof l, r->limit);
         if (*verdict(r))
             (void)snprintf(target, sizeof target, "%s%.2f", r->f.less_is_better ? "<=" : ">=", r->f.target);
-        printf("%-24s %12s %12s %12s %-10s %12s %7.3f %8s %-8s %s\n", r->f.name, v, lo, hi, r->f.unit, l, r->ratio, target,
-               verdict(r), r->f.note ? r->f.note : "");
+        printf("%-24s %12s %12s %12s %-10s %12s %7.3f %8s %-8s %s\n", r->f.name, v, lo, hi, r->f.unit, l, r->ratio,
+               target, verdict(r), r->f.note ? r->f.note : "");
     }
 }
 

@@ -71,8 +71,9 @@ static void *grow(void *p, size_t size)
 /* All statements that make the schema, tables first, and the name of the table with event_id in it. */
 static void load_schema(struct rows *r, sqlite3 *db)
 {
-    static const char sql[] = "SELECT sql, type, name FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' "
-                              "ORDER BY type <> 'table', rowid";
+    static const char sql[] =
+        "SELECT sql, type, name FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' "
+        "ORDER BY type <> 'table', rowid";
     sqlite3_stmt *s;
     size_t len = 0;
     must(sqlite3_prepare_v2(db, sql, -1, &s, NULL), db, sql);
@@ -131,7 +132,8 @@ static void load_row(struct rows *r, sqlite3_stmt *s)
         } else if (c->type == SQLITE_FLOAT) {
             c->u.real = sqlite3_column_double(s, i);
         } else if (c->type != SQLITE_NULL) {
-            const void *p = c->type == SQLITE_TEXT ? (const void *)sqlite3_column_text(s, i) : sqlite3_column_blob(s, i);
+            const void *p =
+                c->type == SQLITE_TEXT ? (const void *)sqlite3_column_text(s, i) : sqlite3_column_blob(s, i);
             c->len = sqlite3_column_bytes(s, i);
             if (r->text_len + (size_t)c->len > r->text_room) {
                 r->text_room = (r->text_room + (size_t)c->len) * 2;

@@ -40,13 +40,11 @@ void figures_cli(struct bench *b)
     struct series value = {.n = 0}, limit = {.n = 0};
     (void)bench_path(b, "out.jsonl", out, sizeof out);
     (void)snprintf(text, sizeof text,
-                   "journal = { path = \"%s/journal\"; max_size = \"16GiB\"; };\n"
-                   BENCH_FILE_SINK "\n",
-                   b->dir, out);
+                   "journal = { path = \"%s/journal\"; max_size = \"16GiB\"; };\n" BENCH_FILE_SINK "\n", b->dir, out);
     bench_write_file(bench_path(b, "cli.conf", config, sizeof config), text);
     for (int i = 0; i < b->runs; i++) {
-        double l = limit_copy_hash_write(&b->payload, &b->trail, bench_path(b, "limit.out", path, sizeof path),
-                                         b->cli_events);
+        double l =
+            limit_copy_hash_write(&b->payload, &b->trail, bench_path(b, "limit.out", path, sizeof path), b->cli_events);
         double v = run_cli(b, config);
         size_t n = count_lines(out);
         if (n != b->cli_events)
@@ -84,8 +82,8 @@ void figures_sqlite(struct bench *b)
     struct series value = {.n = 0}, limit = {.n = 0};
     (void)bench_path(b, "out.db", db, sizeof db);
     (void)bench_path(b, "limit.db", path, sizeof path);
-    (void)snprintf(text, sizeof text, "sinks = ( { plugin = \"sqlite\"; path = \"%s\"; batch = { events = %d; }; } );", db,
-                   SQLITE_BATCH);
+    (void)snprintf(text, sizeof text, "sinks = ( { plugin = \"sqlite\"; path = \"%s\"; batch = { events = %d; }; } );",
+                   db, SQLITE_BATCH);
     for (int i = 0; i < b->runs; i++) {
         double v = run_sqlite(b, text);
         struct rows *rows = rows_load(db);
@@ -143,7 +141,8 @@ void figures_memory(struct bench *b)
 {
     static const struct figure rss = {"rss", "MiB", "64 MiB; mapped segments not counted", 1.0, true},
                                alloc_json = {"allocations_json", "a_call", "calls counted: none may allocate", 0, true},
-                               alloc_builder = {"allocations_builder", "a_call", "calls counted: none may allocate", 0, true};
+                               alloc_builder = {"allocations_builder", "a_call", "calls counted: none may allocate", 0,
+                                                true};
     if (!bench_wants(b, "memory"))
         return;
     struct series v = {.n = 0}, l = {.n = 0}, aj = {.n = 0}, ab = {.n = 0}, zero = {.n = 0};

@@ -1,7 +1,8 @@
 /* corpus.c - makes the corpus. SPDX-License-Identifier: Apache-2.0
  *
- * About 600 bytes an event, nested metadata that holds a password and an authorization header to be redacted, 64 tenants,
- * 5 services, some values with escapes and non-ASCII text, times that rise. No eventId: making it is the library's work.
+ * About 600 bytes an event, nested metadata that holds a password and an authorization header to be redacted, 64
+ * tenants, 5 services, some values with escapes and non-ASCII text, times that rise. No eventId: making it is the
+ * library's work.
  */
 #include "config.h"
 
@@ -15,14 +16,14 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const actions[] = {
-    "user.login",     "user.logout",      "user.create",    "user.update",    "user.delete",   "role.assign",
-    "role.revoke",    "document.read",    "document.update", "document.share", "invoice.approve", "invoice.export",
-    "apikey.create",  "apikey.rotate",    "policy.update",  "session.revoke", "report.download"};
+    "user.login",    "user.logout",   "user.create",     "user.update",    "user.delete",     "role.assign",
+    "role.revoke",   "document.read", "document.update", "document.share", "invoice.approve", "invoice.export",
+    "apikey.create", "apikey.rotate", "policy.update",   "session.revoke", "report.download"};
 static const char *const target_types[] = {"user", "document", "invoice", "apikey", "role", "policy", "report"};
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
-static const char *const routes[] = {"/api/v1/users/:id",         "/api/v1/documents/:id/share",
-                                     "/api/v2/invoices/:id/approve", "/api/v1/sessions",
-                                     "/api/v1/roles/:role/members/:id", "/internal/policies/:id"};
+static const char *const routes[] = {
+    "/api/v1/users/:id", "/api/v1/documents/:id/share",     "/api/v2/invoices/:id/approve",
+    "/api/v1/sessions",  "/api/v1/roles/:role/members/:id", "/internal/policies/:id"};
 static const char *const agents[] = {"Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0",
                                      "Mozilla/5.0 (Macintosh) Safari/605.1.15",
                                      "okhttp/4.12.0",
@@ -31,8 +32,9 @@ static const char *const agents[] = {"Mozilla/5.0 (X11; Linux x86_64) Firefox/12
                                      "Mozilla/5.0 (Windows NT 10.0) Chrome/127.0"};
 static const char *const services[] = {"identity", "billing", "documents", "gateway", "admin"};
 /* %u is replaced by a ticket number. */
-static const char *const reasons[] = {"scheduled rotation", "caf\xc3\xa9 owner request", "ticket \"OPS-%u\"",
-                                      "bulk import",        "self service",              "expired\npassword"};
+static const char *const reasons[] = {"scheduled rotation", "caf\xc3\xa9 owner request",
+                                      "ticket \"OPS-%u\"",  "bulk import",
+                                      "self service",       "expired\npassword"};
 
 /* splitmix64 */
 static uint64_t draw(struct corpus_gen *gen)
@@ -118,17 +120,18 @@ size_t corpus_format(const struct corpus_event *e, char out[CORPUS_LINE_MAX])
 {
     char reason[64];
     escape(e->reason, reason, sizeof reason);
-    int n = snprintf(
-        out, CORPUS_LINE_MAX,
-        "{\"action\":\"%s\",\"outcome\":\"%s\",\"actor\":{\"type\":\"user\",\"id\":\"%s\",\"ip\":\"%s\",\"userAgent\":\"%s\"},"
-        "\"target\":{\"type\":\"%s\",\"id\":\"%s\"},"
-        "\"context\":{\"occurredAt\":\"%s\",\"requestId\":\"%s\",\"traceId\":\"%s\",\"tenantId\":\"%s\","
-        "\"sourceService\":\"%s\"},"
-        "\"metadata\":{\"reason\":\"%s\",\"attempt\":%d,\"durationMs\":%.3f,\"http\":{\"method\":\"%s\",\"route\":\"%s\"},"
-        "\"request\":{\"password\":\"%s\",\"headers\":{\"authorization\":\"%s\"}}}}\n",
-        e->action, e->outcome, e->actor_id, e->actor_ip, e->user_agent, e->target_type, e->target_id, e->occurred_at,
-        e->request_id, e->trace_id, e->tenant, e->service, reason, e->attempt, e->duration_ms, e->method, e->route,
-        e->password, e->authorization);
+    int n = snprintf(out, CORPUS_LINE_MAX,
+                     "{\"action\":\"%s\",\"outcome\":\"%s\",\"actor\":{\"type\":\"user\",\"id\":\"%s\",\"ip\":\"%s\","
+                     "\"userAgent\":\"%s\"},"
+                     "\"target\":{\"type\":\"%s\",\"id\":\"%s\"},"
+                     "\"context\":{\"occurredAt\":\"%s\",\"requestId\":\"%s\",\"traceId\":\"%s\",\"tenantId\":\"%s\","
+                     "\"sourceService\":\"%s\"},"
+                     "\"metadata\":{\"reason\":\"%s\",\"attempt\":%d,\"durationMs\":%.3f,\"http\":{\"method\":\"%s\","
+                     "\"route\":\"%s\"},"
+                     "\"request\":{\"password\":\"%s\",\"headers\":{\"authorization\":\"%s\"}}}}\n",
+                     e->action, e->outcome, e->actor_id, e->actor_ip, e->user_agent, e->target_type, e->target_id,
+                     e->occurred_at, e->request_id, e->trace_id, e->tenant, e->service, reason, e->attempt,
+                     e->duration_ms, e->method, e->route, e->password, e->authorization);
     return n < 0 ? 0 : (size_t)n;
 }
 

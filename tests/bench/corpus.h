@@ -9,8 +9,8 @@
 /* One generated event, its parts apart, so that the builder API can be given the same event as the JSON API.
  * All texts are NUL-terminated UTF-8 as a caller would hold them (no JSON escapes). */
 struct corpus_event {
-    const char *action, *outcome; /* static */
-    int outcome_code;             /* AW_OUTCOME_* */
+    const char *action, *outcome;                                    /* static */
+    int outcome_code;                                                /* AW_OUTCOME_* */
     const char *user_agent, *target_type, *method, *route, *service; /* static */
     char actor_id[16], actor_ip[16], target_id[16];
     char occurred_at[32], request_id[20], trace_id[40], tenant[12];

@@ -1,12 +1,13 @@
 /* fault.c - the N-th failure loops over core and sinks. SPDX-License-Identifier: Apache-2.0
  *
- * For each kind of call, each N: a child opens a logger with a file and a SQLite sink, logs 40 events, syncs, flushes and
- * closes, while the N-th call of that kind fails (once, or for good from there on). It must neither crash nor hang. Then,
- * without faults, the logger is opened again and flushed: every event that was acknowledged must be in both stores exactly
- * once, the chains must verify, and no secret may be in any byte on disk. The loop ends at the N that nothing reaches.
+ * For each kind of call, each N: a child opens a logger with a file and a SQLite sink, logs 40 events, syncs, flushes
+ * and closes, while the N-th call of that kind fails (once, or for good from there on). It must neither crash nor hang.
+ * Then, without faults, the logger is opened again and flushed: every event that was acknowledged must be in both
+ * stores exactly once, the chains must verify, and no secret may be in any byte on disk. The loop ends at the N that
+ * nothing reaches.
  *
- * make check takes a sample of the places, from the whole range (seed printed); FAULT_LONG=1 (make fault-long) takes all.
- * FAULT_FROM=N starts at N. FAULT_KEEP=1 keeps the files of a failed round.
+ * make check takes a sample of the places, from the whole range (seed printed); FAULT_LONG=1 (make fault-long) takes
+ * all. FAULT_FROM=N starts at N. FAULT_KEEP=1 keeps the files of a failed round.
  */
 #include "config.h"
 
@@ -160,17 +161,18 @@ static void loop_all(struct inject_plan plan)
     unsigned bad = 0;
     for (plan.nth = start ? strtoull(start, NULL, 10) : 1; injected && bad < 5; plan.nth++)
         bad += !one(plan, &injected);
-    harness_note("%s%s: each up to %" PRIu64 ", %u bad", inject_names[plan.kind], plan.persistent ? " for good" : " once",
-                 plan.nth - 1, bad);
+    harness_note("%s%s: each up to %" PRIu64 ", %u bad", inject_names[plan.kind],
+                 plan.persistent ? " for good" : " once", plan.nth - 1, bad);
     CU_ASSERT_EQUAL(bad, 0);
 }
 
-/* A random one of each of as many equal parts of the range as there is time for; all when there are few. Parts are taken in
- * an order that covers the range early, so that little time means a coarser sample and not a shorter range. */
+/* A random one of each of as many equal parts of the range as there is time for; all when there are few. Parts are
+ * taken in an order that covers the range early, so that little time means a coarser sample and not a shorter range. */
 static void loop_sample(struct inject_plan plan, uint64_t most, double budget)
 {
     uint64_t total = count_calls(plan.kind) + 2, parts = total < most ? total : most, rounds = 0;
-    uint64_t random = harness_seed() ^ (uint64_t)plan.kind << 8 ^ (uint64_t)plan.persistent << 4 ^ (uint64_t)plan.error << 16;
+    uint64_t random =
+        harness_seed() ^ (uint64_t)plan.kind << 8 ^ (uint64_t)plan.persistent << 4 ^ (uint64_t)plan.error << 16;
     uint64_t step = parts * 5 / 8 | 1; /* made coprime to parts */
     double begin = seconds();
     unsigned bad = 0;
@@ -305,6 +307,6 @@ HARNESS_MAIN("fault", {"malloc fails once", test_malloc_once}, {"malloc fails fo
              {"write is interrupted once", test_write_interrupted}, {"fdatasync fails once", test_sync_once},
              {"fdatasync fails for good", test_sync_persistent}, {"mmap fails once", test_mmap_once},
              {"mmap fails for good", test_mmap_persistent}, {"fallocate or ftruncate fails once", test_allocate_once},
-             {"fallocate or ftruncate fails for good", test_allocate_persistent}, {"rename fails once", test_rename_once},
-             {"rename fails for good", test_rename_persistent}, {"read fails once", test_read_once},
-             {"read reads half, always", test_read_short})
+             {"fallocate or ftruncate fails for good", test_allocate_persistent},
+             {"rename fails once", test_rename_once}, {"rename fails for good", test_rename_persistent},
+             {"read fails once", test_read_once}, {"read reads half, always", test_read_short})

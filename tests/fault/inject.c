@@ -26,7 +26,8 @@
 
 #define WRAPPER __attribute__((visibility("default"), used))
 
-const char *const inject_names[INJECT_KINDS] = {"malloc", "open", "write", "sync", "mmap", "allocate", "rename", "read"};
+const char *const inject_names[INJECT_KINDS] = {"malloc", "open",     "write",  "sync",
+                                                "mmap",   "allocate", "rename", "read"};
 
 static struct inject_plan plan;
 static atomic_bool armed;
@@ -254,8 +255,8 @@ extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *p, size_t size);
 extern void *__libc_memalign(size_t align, size_t size);
 
-/* Only allocations by code that promises to survive their failure are made to fail: ours, and the libraries known to cope.
- * libltdl, libconfig and the dynamic linker end the process or worse. */
+/* Only allocations by code that promises to survive their failure are made to fail: ours, and the libraries known to
+ * cope. libltdl, libconfig and the dynamic linker end the process or worse. */
 static const char *const fallible[] = {"libauditwell", "/sink_", "libsqlite3", "libpcre2", "libzstd", "/mock_"};
 static struct {
     uintptr_t from, to;

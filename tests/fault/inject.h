@@ -1,7 +1,7 @@
 /* inject.h - makes the N-th call of a kind fail. SPDX-License-Identifier: Apache-2.0
  *
- * Linking inject.c into a program puts wrappers around the system's calls, in the program itself, so that the library, its
- * plugins and the libraries they use all meet them, also under a sanitizer. The program must export its symbols
+ * Linking inject.c into a program puts wrappers around the system's calls, in the program itself, so that the library,
+ * its plugins and the libraries they use all meet them, also under a sanitizer. The program must export its symbols
  * (-export-dynamic). Nothing is preloaded, nothing happens until a plan is armed, and it stays within this process.
  */
 #ifndef INJECT_H

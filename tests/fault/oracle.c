@@ -68,12 +68,13 @@ static bool read_line(struct oracle_list *l, const char *line, size_t len, char 
     uint64_t number, n = 0;
     const char *p = memmem(line, len, id, sizeof id - 1);
     if (len < 2 || line[0] != '{' || line[len - 1] != '}') {
-        (void)snprintf(why, size, "the file's line %zu is no JSON object: %.*s", l->count + 1, (int)(len < 80 ? len : 80), line);
+        (void)snprintf(why, size, "the file's line %zu is no JSON object: %.*s", l->count + 1,
+                       (int)(len < 80 ? len : 80), line);
         return false;
     }
     if (!p || !parse_id(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number)) {
-        (void)snprintf(why, size, "the file's line %zu has none of our ids: %.*s", l->count + 1, (int)(len < 200 ? len : 200),
-                       line);
+        (void)snprintf(why, size, "the file's line %zu has none of our ids: %.*s", l->count + 1,
+                       (int)(len < 200 ? len : 200), line);
         return false;
     }
     const char *integrity = memmem(line, len, "\"integrity\":{", 13);
@@ -208,8 +209,8 @@ bool oracle_check(uint64_t *acked, size_t n, const struct oracle_list *store, ch
     free(sorted);
     if (missing || twice) {
         (void)snprintf(why, size,
-                       "%zu of %zu acknowledged events are missing (first %" PRIx64 "), %zu are there twice (first %" PRIx64
-                       "), the store has %zu",
+                       "%zu of %zu acknowledged events are missing (first %" PRIx64
+                       "), %zu are there twice (first %" PRIx64 "), the store has %zu",
                        missing, n, first_missing, twice, first_twice, store->count);
         return false;
     }
@@ -220,16 +221,19 @@ static void describe_finding(void *arg, const struct aw_finding *f)
 {
     char *text = arg;
     if (!*text)
-        (void)snprintf(text, 512, "%s: %s (scope %s, expected %s, found %s)", f->location, f->message, f->scope, f->expected,
-                       f->found);
+        (void)snprintf(text, 512, "%s: %s (scope %s, expected %s, found %s)", f->location, f->message, f->scope,
+                       f->expected, f->found);
 }
 
 bool oracle_verify(const char *store, size_t events, char *why, size_t size)
 {
     char first[512] = "";
     struct aw_store_options so = {.struct_size = sizeof so, .store = store};
-    struct aw_verify_options vo = {.struct_size = sizeof vo, .flags = AW_VERIFY_COMPLETE, .threads = 1,
-                                   .on_finding = describe_finding, .arg = first};
+    struct aw_verify_options vo = {.struct_size = sizeof vo,
+                                   .flags = AW_VERIFY_COMPLETE,
+                                   .threads = 1,
+                                   .on_finding = describe_finding,
+                                   .arg = first};
     struct aw_verify_report rep = {.struct_size = sizeof rep};
     struct aw_store *s;
     int r = aw_store_open(&so, &s);
@@ -240,8 +244,8 @@ bool oracle_verify(const char *store, size_t events, char *why, size_t size)
     if (r == AW_SUCCESS && !rep.verdict && rep.events == events)
         return true;
     (void)snprintf(why, size, "verifying %s: %s, verdict %d, %llu events of %zu, %llu findings, first: %s", store,
-                   aw_error_name(r), rep.verdict, (unsigned long long)rep.events, events, (unsigned long long)rep.findings,
-                   first);
+                   aw_error_name(r), rep.verdict, (unsigned long long)rep.events, events,
+                   (unsigned long long)rep.findings, first);
     return false;
 }
 
@@ -251,7 +255,8 @@ static bool judge_one(const char *kind, const char *path, uint64_t *acked, size_
     char text[700], store[700];
     bool sqlite = !strcmp(kind, "sqlite");
     (void)snprintf(store, sizeof store, "%s:%s", kind, path);
-    bool good = sqlite ? oracle_read_sqlite(path, &list, text, sizeof text) : oracle_read_file(path, &list, text, sizeof text);
+    bool good =
+        sqlite ? oracle_read_sqlite(path, &list, text, sizeof text) : oracle_read_file(path, &list, text, sizeof text);
     good = good && oracle_check(acked, n, &list, text, sizeof text);
     good = good && (list.count == 0 || oracle_verify(store, list.count, text, sizeof text));
     if (!good)

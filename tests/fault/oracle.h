@@ -1,8 +1,8 @@
 /* oracle.h - counts from outside what became of events. SPDX-License-Identifier: Apache-2.0
  *
- * A test gives every event a number of its own and keeps the numbers that were acknowledged. The oracle reads the sinks'
- * stores by itself (the file as bytes, the database through SQLite, never through auditwell), and says which numbers are
- * missing or there twice, and whether seq is dense. It uses auditwell only to verify the chains.
+ * A test gives every event a number of its own and keeps the numbers that were acknowledged. The oracle reads the
+ * sinks' stores by itself (the file as bytes, the database through SQLite, never through auditwell), and says which
+ * numbers are missing or there twice, and whether seq is dense. It uses auditwell only to verify the chains.
  */
 #ifndef ORACLE_H
 #define ORACLE_H
@@ -27,8 +27,8 @@ void oracle_free(struct oracle_list *list);
 bool oracle_read_file(const char *path, struct oracle_list *ret, char *why, size_t size);
 bool oracle_read_sqlite(const char *path, struct oracle_list *ret, char *why, size_t size);
 
-/* Every acknowledged number exactly once, no number twice, seqs dense from 1 and rising in the store's order. On false, why
- * is a sentence. acked is sorted by this. */
+/* Every acknowledged number exactly once, no number twice, seqs dense from 1 and rising in the store's order. On false,
+ * why is a sentence. acked is sorted by this. */
 bool oracle_check(uint64_t *acked, size_t acked_count, const struct oracle_list *store, char *why, size_t size);
 /* Both stores at once, and both verified. A NULL path is left out. */
 bool oracle_judge(const char *file, const char *sqlite, uint64_t *acked, size_t acked_count, char *why, size_t size);

@@ -32,8 +32,8 @@ static bool check(const uint64_t *stored, size_t n, const uint64_t *seqs, const 
 
 static void test_check(void)
 {
-    static const uint64_t three[] = {7, 8, 9}, twice[] = {7, 8, 7}, dense[] = {1, 2, 3}, hole[] = {1, 2, 4}, back[] = {1, 3, 2},
-                          four[] = {9, 7, 8, 10};
+    static const uint64_t three[] = {7, 8, 9}, twice[] = {7, 8, 7}, dense[] = {1, 2, 3}, hole[] = {1, 2, 4},
+                          back[] = {1, 3, 2}, four[] = {9, 7, 8, 10};
     char why[500];
     CU_ASSERT(check(three, 3, dense, four, 3, why));
     CU_ASSERT(check(three, 3, dense, four, 1, why)); /* stored, not acknowledged: allowed */
@@ -183,5 +183,7 @@ static void test_children(void)
 }
 
 HARNESS_MAIN("oracle", {"sees missing and repeated events, holes and disorder", test_check},
-             {"reads trails strictly", test_file}, {"finds bytes", test_bytes}, {"the injector hits the call it names", test_inject},
-             {"the injector reaches library and plugins", test_reach}, {"hangs and crashes of children are failures", test_children})
+             {"reads trails strictly", test_file}, {"finds bytes", test_bytes},
+             {"the injector hits the call it names", test_inject},
+             {"the injector reaches library and plugins", test_reach},
+             {"hangs and crashes of children are failures", test_children})

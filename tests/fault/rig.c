@@ -62,8 +62,8 @@ void rig_init(struct rig *r, const char *parent, const char *name, const struct 
                      "service = \"rig\";\n"
                      "journal = { path = \"%s\"; durability = \"%s\"; %s };\n"
                      "%s\nsinks = (\n%s\n);\n",
-                     r->journal, o->durability ? o->durability : "process", o->journal ? o->journal : sizes, o->top ? o->top : "",
-                     sinks);
+                     r->journal, o->durability ? o->durability : "process", o->journal ? o->journal : sizes,
+                     o->top ? o->top : "", sinks);
     if (n < 0 || (size_t)n >= sizeof r->config)
         die("rig: configuration too long");
 }
@@ -97,8 +97,8 @@ size_t rig_event(uint64_t number, const char *secret, char *out, size_t size)
                      "\"actor\":{\"type\":\"user\",\"id\":\"u%u\"},\"target\":{\"type\":\"document\",\"id\":\"d%u\"},"
                      "\"context\":{\"tenantId\":\"tenant-%u\",\"requestId\":\"r%u\"},"
                      "\"metadata\":{\"n\":%u,\"request\":{\"password\":\"%s\"}}}",
-                     id, (unsigned)(number % 97), (unsigned)(number % 89), (unsigned)(number % 5), (unsigned)(number % 1000),
-                     (unsigned)(number % 100000), secret ? secret : "x");
+                     id, (unsigned)(number % 97), (unsigned)(number % 89), (unsigned)(number % 5),
+                     (unsigned)(number % 1000), (unsigned)(number % 100000), secret ? secret : "x");
     return n < 0 || (size_t)n >= size ? 0 : (size_t)n;
 }
 

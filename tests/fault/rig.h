@@ -1,4 +1,7 @@
-/* rig.h - a logger with a file and a SQLite sink in a directory of its own, for tests. SPDX-License-Identifier: Apache-2.0 */
+/* rig.h - a logger with a file and a SQLite sink in a directory of its own, for tests.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #ifndef RIG_H
 #define RIG_H
 
@@ -29,8 +32,8 @@ void rig_remove(const struct rig *rig); /* the whole directory */
 /* One event with oracle_event_id(number); tenant is number % 5; a password with secret in it. */
 size_t rig_event(uint64_t number, const char *secret, char *out, size_t size);
 
-/* Runs fn in a forked child, so that threads, leaks and crashes stay there. fn returns true, or false with a sentence in why.
- * A crash, a time-out (the child is killed) and an exit are failures, too. */
+/* Runs fn in a forked child, so that threads, leaks and crashes stay there. fn returns true, or false with a sentence
+ * in why. A crash, a time-out (the child is killed) and an exit are failures, too. */
 typedef bool (*rig_fn)(void *arg, char *why, size_t size);
 bool rig_in_child(rig_fn fn, void *arg, unsigned seconds, char *why, size_t size);
 /* Memory that parent and children share, zeroed. NULL: none to be had. */

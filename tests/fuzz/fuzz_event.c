@@ -1,7 +1,7 @@
 /* fuzz_event.c - fuzz target: an event as JSON, from input to canonical bytes. SPDX-License-Identifier: Apache-2.0
  *
- * Beyond "no crash": what was accepted is within its limits, is canonical (reading it back changes no byte), its field table
- * points into it, and neither a password nor an access token of the input is in it.
+ * Beyond "no crash": what was accepted is within its limits, is canonical (reading it back changes no byte), its field
+ * table points into it, and neither a password nor an access token of the input is in it.
  */
 #include "config.h"
 
@@ -54,7 +54,8 @@ static void check_prepared(const struct prepared *p, uint32_t max_event)
         abort();
     check_fields(p);
     uint32_t len = p->json_len;
-    if (event_parse_stored(copy, len, &s) != 0 || s.prefix.ptr != copy || s.prefix.len + s.suffix.len != len || s.has_integrity)
+    if (event_parse_stored(copy, len, &s) != 0 || s.prefix.ptr != copy || s.prefix.len + s.suffix.len != len ||
+        s.has_integrity)
         abort(); /* not canonical */
     free(copy);
 }

@@ -1,8 +1,9 @@
 /* fuzz_journal.c - any bytes as a segment file. SPDX-License-Identifier: Apache-2.0
  *
- * The first byte chooses: bit 0: the CRCs of what looks like records are made right, so that what is behind them is reached;
- * bit 1: the file begins with a sound header. What must hold: the journal opens, every event it gives out has offsets
- * within its text and rising numbers, nothing it counts is negative, new events are taken, and a second start agrees.
+ * The first byte chooses: bit 0: the CRCs of what looks like records are made right, so that what is behind them is
+ * reached; bit 1: the file begins with a sound header. What must hold: the journal opens, every event it gives out has
+ * offsets within its text and rising numbers, nothing it counts is negative, new events are taken, and a second start
+ * agrees.
  */
 #include "config.h"
 

@@ -1,7 +1,7 @@
 /* fuzz_stored.c - fuzz target: reading stored events back. SPDX-License-Identifier: Apache-2.0
  *
- * Beyond "no crash": whether a line passed for canonical or was rewritten, its canonical form read again is itself, and says
- * the same of id, tenant and service.
+ * Beyond "no crash": whether a line passed for canonical or was rewritten, its canonical form read again is itself, and
+ * says the same of id, tenant and service.
  */
 #include "config.h"
 

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Each input is handed over in a buffer of exactly its size, so that sanitizers and valgrind see a read beyond it. Prints how
- * many inputs there were; status 0, or 3 when one could not be read. A target that finds something wrong aborts.
+ * Each input is handed over in a buffer of exactly its size, so that sanitizers and valgrind see a read beyond it.
+ * Prints how many inputs there were; status 0, or 3 when one could not be read. A target that finds something wrong
+ * aborts.
  */
 #include "config.h"
 

@@ -1,10 +1,10 @@
 /* canary.c - secrets must be in no byte that is stored or said. SPDX-License-Identifier: Apache-2.0
  *
- * Random canaries go in as passwords, tokens, card numbers, cloud keys, by key, path and pattern, through JSON, builder and
- * contexts, in good events and in refused ones, while file and SQLite sinks run. Then every byte of the staging ring, the
- * segments, the cursors, the stores (with SQLite's log), the quarantine, the diagnostics, the problems and the process's
- * output is searched: after a kill -9 in the middle, after damage and recovery, and after a close in good order. A control
- * text that is no secret must be found, or the search would prove nothing.
+ * Random canaries go in as passwords, tokens, card numbers, cloud keys, by key, path and pattern, through JSON, builder
+ * and contexts, in good events and in refused ones, while file and SQLite sinks run. Then every byte of the staging
+ * ring, the segments, the cursors, the stores (with SQLite's log), the quarantine, the diagnostics, the problems and
+ * the process's output is searched: after a kill -9 in the middle, after damage and recovery, and after a close in good
+ * order. A control text that is no secret must be found, or the search would prove nothing.
  */
 #include "config.h"
 
@@ -23,12 +23,41 @@
 #include "oracle.h"
 #include "rig.h"
 
-enum { PASSWORD, ACCESS_TOKEN, ACCESS_TOKEN_2, AUTHORIZATION, API_KEY, BY_KEY, BY_PATH, BY_ANY_PATH, BY_PATTERN, CARD, AWS_KEY,
-       JWT, TOP_LEVEL, CONTEXT, BUILDER, BROKEN, CANARIES };
-static const char *const canary_names[CANARIES] = {
-    "password", "access_token", "Access-Token", "authorization header", "apiKey", "configured key", "configured path",
-    "configured ** path", "configured pattern", "card number inside text", "AKIA key inside a value", "JWT inside a value",
-    "password as unknown top-level member", "password in a context", "password through the builder", "password in broken JSON"};
+enum {
+    PASSWORD,
+    ACCESS_TOKEN,
+    ACCESS_TOKEN_2,
+    AUTHORIZATION,
+    API_KEY,
+    BY_KEY,
+    BY_PATH,
+    BY_ANY_PATH,
+    BY_PATTERN,
+    CARD,
+    AWS_KEY,
+    JWT,
+    TOP_LEVEL,
+    CONTEXT,
+    BUILDER,
+    BROKEN,
+    CANARIES
+};
+static const char *const canary_names[CANARIES] = {"password",
+                                                   "access_token",
+                                                   "Access-Token",
+                                                   "authorization header",
+                                                   "apiKey",
+                                                   "configured key",
+                                                   "configured path",
+                                                   "configured ** path",
+                                                   "configured pattern",
+                                                   "card number inside text",
+                                                   "AKIA key inside a value",
+                                                   "JWT inside a value",
+                                                   "password as unknown top-level member",
+                                                   "password in a context",
+                                                   "password through the builder",
+                                                   "password in broken JSON"};
 
 struct world {
     struct rig rig;
@@ -101,24 +130,28 @@ static void log_json(struct aw_logger *logger, const struct world *w, uint64_t n
 {
     char json[3000], id[ORACLE_ID_LEN + 1];
     oracle_event_id(number, id);
-    int n = snprintf(json, sizeof json,
-                     "{\"eventId\":\"%s\",\"action\":\"user.login\",\"outcome\":\"SUCCESS\",\"actor\":{\"type\":\"user\",\"id\":\"u1\","
-                     "\"displayName\":\"%s\"},\"context\":{\"tenantId\":\"t1\"},\"metadata\":{\"password\":\"%s\","
-                     "\"a\":{\"access_token\":\"%s\",\"Access-Token\":\"%s\"},\"http\":{\"headers\":{\"authorization\":"
-                     "\"Bearer %s\"}},\"apiKey\":\"%s\",\"SSN\":\"%s\",\"deep\":{\"hidden\":\"%s\"},\"x\":[{\"y\":{\"inner\":"
-                     "{\"hush\":{\"k\":\"%s\"}}}}],\"secret_sauce\":\"%s\",\"note\":\"paid with %s today\",\"cmd\":\"export "
-                     "K=%s; run\",\"raw\":\"token %s.\"},\"diff\":{\"password\":{\"old\":\"%s\",\"new\":\"%s\"}},"
-                     "\"passwd\":\"%s\"}",
-                     id, w->control, w->canary[PASSWORD], w->canary[ACCESS_TOKEN], w->canary[ACCESS_TOKEN_2],
-                     w->canary[AUTHORIZATION], w->canary[API_KEY], w->canary[BY_KEY], w->canary[BY_PATH],
-                     w->canary[BY_ANY_PATH], w->canary[BY_PATTERN], w->canary[CARD], w->canary[AWS_KEY], w->canary[JWT],
-                     w->canary[PASSWORD], w->canary[PASSWORD], w->canary[TOP_LEVEL]);
+    int n = snprintf(
+        json, sizeof json,
+        "{\"eventId\":\"%s\",\"action\":\"user.login\",\"outcome\":\"SUCCESS\",\"actor\":{\"type\":\"user\",\"id\":"
+        "\"u1\","
+        "\"displayName\":\"%s\"},\"context\":{\"tenantId\":\"t1\"},\"metadata\":{\"password\":\"%s\","
+        "\"a\":{\"access_token\":\"%s\",\"Access-Token\":\"%s\"},\"http\":{\"headers\":{\"authorization\":"
+        "\"Bearer %s\"}},\"apiKey\":\"%s\",\"SSN\":\"%s\",\"deep\":{\"hidden\":\"%s\"},\"x\":[{\"y\":{\"inner\":"
+        "{\"hush\":{\"k\":\"%s\"}}}}],\"secret_sauce\":\"%s\",\"note\":\"paid with %s today\",\"cmd\":\"export "
+        "K=%s; run\",\"raw\":\"token %s.\"},\"diff\":{\"password\":{\"old\":\"%s\",\"new\":\"%s\"}},"
+        "\"passwd\":\"%s\"}",
+        id, w->control, w->canary[PASSWORD], w->canary[ACCESS_TOKEN], w->canary[ACCESS_TOKEN_2],
+        w->canary[AUTHORIZATION], w->canary[API_KEY], w->canary[BY_KEY], w->canary[BY_PATH], w->canary[BY_ANY_PATH],
+        w->canary[BY_PATTERN], w->canary[CARD], w->canary[AWS_KEY], w->canary[JWT], w->canary[PASSWORD],
+        w->canary[PASSWORD], w->canary[TOP_LEVEL]);
     tell(aw_log_json(logger, json, (size_t)n, NULL));
     /* Refused: cut off in the middle of the secret, and without an actor. */
-    n = snprintf(json, sizeof json, "{\"action\":\"user.login\",\"metadata\":{\"password\":\"%s\",,}}", w->canary[BROKEN]);
+    n = snprintf(json, sizeof json, "{\"action\":\"user.login\",\"metadata\":{\"password\":\"%s\",,}}",
+                 w->canary[BROKEN]);
     tell(aw_log_json(logger, json, (size_t)n, NULL));
     tell(aw_log_json(logger, json, (size_t)n - 5, NULL));
-    n = snprintf(json, sizeof json, "{\"action\":\"user.login\",\"password\":\"%s\",\"metadata\":{\"password\":\"%s\"}}",
+    n = snprintf(json, sizeof json,
+                 "{\"action\":\"user.login\",\"password\":\"%s\",\"metadata\":{\"password\":\"%s\"}}",
                  w->canary[BROKEN], w->canary[BROKEN]);
     tell(aw_log_json(logger, json, (size_t)n, NULL));
 }
@@ -299,7 +332,8 @@ static void test_damaged(void)
     CU_ASSERT(good);
     search(&w, "after damage and recovery");
     (void)snprintf(path, sizeof path, "%s/quarantine", w.rig.journal);
-    CU_ASSERT_EQUAL(oracle_find_bytes(path, "{", 1, where, sizeof where), 1); /* something was set aside, and searched */
+    CU_ASSERT_EQUAL(oracle_find_bytes(path, "{", 1, where, sizeof where),
+                    1); /* something was set aside, and searched */
 }
 
 static void test_closed(void)

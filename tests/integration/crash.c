@@ -1,10 +1,10 @@
 /* crash.c - kill -9 in the middle of a load, at random points, over one journal. SPDX-License-Identifier: Apache-2.0
  *
- * A child embeds the library with a file and a SQLite sink. Three of its threads log events that carry numbers of the test's
- * own, and write each number to a pipe when its event was acknowledged. The parent kills the child after a random time
- * or a random number of acknowledgements, and starts the next over the same journal, 50 times. Then one child opens,
- * logs a little, flushes and closes in good order, and every number that ever came through the pipe must be in both stores
- * exactly once, with dense seqs and chains that verify.
+ * A child embeds the library with a file and a SQLite sink. Three of its threads log events that carry numbers of the
+ * test's own, and write each number to a pipe when its event was acknowledged. The parent kills the child after a
+ * random time or a random number of acknowledgements, and starts the next over the same journal, 50 times. Then one
+ * child opens, logs a little, flushes and closes in good order, and every number that ever came through the pipe must
+ * be in both stores exactly once, with dense seqs and chains that verify.
  */
 #include "config.h"
 
@@ -184,9 +184,10 @@ static bool sinks_are_done(struct aw_logger *logger, char *why, size_t size)
     }
     for (size_t i = 0; i < s.sinks; i++) {
         struct aw_sink_stats k = {.struct_size = sizeof k};
-        if (aw_stats_sink(logger, i, &k) != AW_SUCCESS || k.acked_seq != s.head_seq || k.lag_events || k.rejected_total) {
-            (void)snprintf(why, size, "sink %zu: acked %" PRIu64 " of %" PRIu64 ", lag %" PRIu64 ", rejected %" PRIu64, i,
-                           k.acked_seq, s.head_seq, k.lag_events, k.rejected_total);
+        if (aw_stats_sink(logger, i, &k) != AW_SUCCESS || k.acked_seq != s.head_seq || k.lag_events ||
+            k.rejected_total) {
+            (void)snprintf(why, size, "sink %zu: acked %" PRIu64 " of %" PRIu64 ", lag %" PRIu64 ", rejected %" PRIu64,
+                           i, k.acked_seq, s.head_seq, k.lag_events, k.rejected_total);
             return false;
         }
     }

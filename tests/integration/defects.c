@@ -200,7 +200,8 @@ static void test_s3(void)
         memcpy(prev, hash, 65);
     }
     CU_ASSERT_EQUAL(fclose(out), 0);
-    /* Without any anchor the forgery is consistent: what the chain alone cannot show. With the known head it is found. */
+    /* Without any anchor the forgery is consistent: what the chain alone cannot show. With the known head it is found.
+     */
     CU_ASSERT_EQUAL(verify(rig.file, NULL, &found), 0);
     if (found.total)
         harness_note("%s", found.first);
@@ -275,16 +276,24 @@ static void test_s9(void)
 
 static void test_s10(void)
 {
-    static const char *const secrets[] = {"tok-3f2a", "tok-99b1", "tok-4c4c", "tok-8e0d", "4111111111111111",
-                                          "5555 5555 5555 4444", "AKIAIOSFODNN7EXAMPLE",
-                                          "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
-                                          "MIIEpAIBAAKCAQEA7f"};
+    static const char *const secrets[] = {
+        "tok-3f2a",
+        "tok-99b1",
+        "tok-4c4c",
+        "tok-8e0d",
+        "4111111111111111",
+        "5555 5555 5555 4444",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+        "MIIEpAIBAAKCAQEA7f"};
     static const char json[] =
-        "{\"action\":\"a.b\",\"outcome\":\"SUCCESS\",\"actor\":{\"type\":\"u\",\"id\":\"1\"},\"eventId\":\"ev-0000000000000001\","
+        "{\"action\":\"a.b\",\"outcome\":\"SUCCESS\",\"actor\":{\"type\":\"u\",\"id\":\"1\"},\"eventId\":\"ev-"
+        "0000000000000001\","
         "\"metadata\":{\"access_token\":\"tok-3f2a\",\"accessToken\":\"tok-99b1\",\"Access-Token\":\"tok-4c4c\","
         "\"ACCESSTOKEN\":\"tok-8e0d\",\"text\":\"card 4111111111111111 and 5555 5555 5555 4444\","
         "\"env\":\"AWS=AKIAIOSFODNN7EXAMPLE\",\"jwt\":\"x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0."
-        "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U y\",\"pem\":\"-----BEGIN RSA PRIVATE KEY-----\\nMIIEpAIBAAKCAQEA7f\\n"
+        "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U y\",\"pem\":\"-----BEGIN RSA PRIVATE "
+        "KEY-----\\nMIIEpAIBAAKCAQEA7f\\n"
         "-----END RSA PRIVATE KEY-----\",\"order\":\"4111111111111112\",\"tokenizer\":\"bpe\"}}";
     struct rig rig;
     char where[600];
@@ -415,18 +424,22 @@ static void test_s14(void)
     rig_remove(&rig);
 }
 
-/* What stands in the database verifies, because what was hashed is what is kept: also values that a database would render
- * differently (numbers, unusual times, empty objects, escapes). */
+/* What stands in the database verifies, because what was hashed is what is kept: also values that a database would
+ * render differently (numbers, unusual times, empty objects, escapes). */
 static void test_s17(void)
 {
-    static const char *const events[] = {
-        "{\"action\":\"a.b\",\"outcome\":\"SUCCESS\",\"actor\":{\"type\":\"u\",\"id\":\"1\"},\"eventId\":\"ev-0000000000000001\","
-        "\"context\":{\"occurredAt\":\"2024-02-29T23:59:59.123456Z\"},\"metadata\":{\"n\":1e21,\"m\":0.1,\"z\":-0,\"e\":{},\"l\":[]}}",
-        "{\"action\":\"a.b\",\"outcome\":\"ERROR\",\"actor\":{\"type\":\"u\",\"id\":\"\\u00e9\\n\\\"\",\"roles\":[\"b\",\"a\"]},"
-        "\"eventId\":\"ev-0000000000000002\",\"context\":{\"occurredAt\":\"2024-03-01T01:00:00+01:00\"},\"diff\":{\"x\":"
-        "{\"old\":null,\"new\":\"\\ud83d\\ude00\"}}}",
-        "{\"eventId\":\"ev-0000000000000003\",\"actor\":{\"id\":\"1\",\"type\":\"u\"},\"outcome\":\"DENIED\",\"action\":\"a.b\","
-        "\"metadata\":{\"b\":1,\"a\":2,\"\\u20ac\":3,\"\\ud83d\\ude00\":4}}"};
+    static const char *const events[] = {"{\"action\":\"a.b\",\"outcome\":\"SUCCESS\",\"actor\":{\"type\":\"u\",\"id\":"
+                                         "\"1\"},\"eventId\":\"ev-0000000000000001\","
+                                         "\"context\":{\"occurredAt\":\"2024-02-29T23:59:59.123456Z\"},\"metadata\":{"
+                                         "\"n\":1e21,\"m\":0.1,\"z\":-0,\"e\":{},\"l\":[]}}",
+                                         "{\"action\":\"a.b\",\"outcome\":\"ERROR\",\"actor\":{\"type\":\"u\",\"id\":"
+                                         "\"\\u00e9\\n\\\"\",\"roles\":[\"b\",\"a\"]},"
+                                         "\"eventId\":\"ev-0000000000000002\",\"context\":{\"occurredAt\":\"2024-03-"
+                                         "01T01:00:00+01:00\"},\"diff\":{\"x\":"
+                                         "{\"old\":null,\"new\":\"\\ud83d\\ude00\"}}}",
+                                         "{\"eventId\":\"ev-0000000000000003\",\"actor\":{\"id\":\"1\",\"type\":\"u\"},"
+                                         "\"outcome\":\"DENIED\",\"action\":\"a.b\","
+                                         "\"metadata\":{\"b\":1,\"a\":2,\"\\u20ac\":3,\"\\ud83d\\ude00\":4}}"};
     struct rig rig;
     rig_init(&rig, harness_tmpdir(), "s17", NULL);
     struct aw_logger *logger = start(&rig);
@@ -441,9 +454,11 @@ static void test_s17(void)
     rig_remove(&rig);
 }
 
-HARNESS_MAIN("defects", {"S1: a cut-off end is reported", test_s1}, {"S2: an emptied or missing trail is reported", test_s2},
-             {"S3: a re-hashed history is reported by a known head", test_s3}, {"S5: chains continue across restarts", test_s5},
-             {"S7: a torn line costs no acknowledged event", test_s7}, {"S9: an invalid pattern refuses to start", test_s9},
+HARNESS_MAIN("defects", {"S1: a cut-off end is reported", test_s1},
+             {"S2: an emptied or missing trail is reported", test_s2},
+             {"S3: a re-hashed history is reported by a known head", test_s3},
+             {"S5: chains continue across restarts", test_s5}, {"S7: a torn line costs no acknowledged event", test_s7},
+             {"S9: an invalid pattern refuses to start", test_s9},
              {"S10: token names in any spelling, secrets inside values", test_s10},
-             {"S12: one failing sink delays and loses nothing", test_s12}, {"S14: durability means fdatasync", test_s14},
-             {"S17: what is in the database verifies", test_s17})
+             {"S12: one failing sink delays and loses nothing", test_s12},
+             {"S14: durability means fdatasync", test_s14}, {"S17: what is in the database verifies", test_s17})

@@ -95,7 +95,8 @@ static bool many_scopes(void *arg, char *why, size_t size)
     size_t grown = after.rss_kib - after.mapped_kib - (before.rss_kib - before.mapped_kib);
     if (aw_flush(logger, 120000) != AW_SUCCESS || aw_close(logger, 60000) != AW_SUCCESS)
         return fail(why, size, "aw_flush, aw_close");
-    harness_note("%" PRIu64 " scopes%s: %zu MiB more resident", stats.scopes, s->again ? " recovered" : "", grown / MIB);
+    harness_note("%" PRIu64 " scopes%s: %zu MiB more resident", stats.scopes, s->again ? " recovered" : "",
+                 grown / MIB);
     if (stats.scopes != s->count || (!harness_sanitized() && grown > 192 * MIB)) {
         (void)snprintf(why, size, "%" PRIu64 " scopes of %" PRIu64 " in %zu MiB (at most 192)", stats.scopes, s->count,
                        grown / MIB);
@@ -131,7 +132,8 @@ static int way_json(struct aw_logger *logger, struct aw_context *context, struct
     return aw_log_json(logger, json, n, &receipt);
 }
 
-static int way_json_in(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder, uint64_t number)
+static int way_json_in(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder,
+                       uint64_t number)
 {
     char json[1024];
     size_t n = rig_event(number, NULL, json, sizeof json);
@@ -157,7 +159,8 @@ static void fill(struct aw_builder *b, uint64_t number)
     (void)aw_set_string(b, "metadata.note", "ein Gr\xc3\xbc\xc3\x9f \"hier\"\n");
 }
 
-static int way_builder(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder, uint64_t number)
+static int way_builder(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder,
+                       uint64_t number)
 {
     struct aw_receipt receipt = {.struct_size = sizeof receipt};
     (void)context;
@@ -165,7 +168,8 @@ static int way_builder(struct aw_logger *logger, struct aw_context *context, str
     return aw_log(logger, builder, &receipt);
 }
 
-static int way_builder_in(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder, uint64_t number)
+static int way_builder_in(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder,
+                          uint64_t number)
 {
     fill(builder, number);
     return aw_log_in(logger, context, builder, NULL);
@@ -182,8 +186,11 @@ static int way_pushed(struct aw_logger *logger, struct aw_context *context, stru
     return rc;
 }
 
-static const struct way ways[] = {{"aw_log_json", way_json}, {"aw_log_json_in", way_json_in}, {"aw_log", way_builder},
-                                  {"aw_log_in", way_builder_in}, {"aw_log under a pushed context", way_pushed}};
+static const struct way ways[] = {{"aw_log_json", way_json},
+                                  {"aw_log_json_in", way_json_in},
+                                  {"aw_log", way_builder},
+                                  {"aw_log_in", way_builder_in},
+                                  {"aw_log under a pushed context", way_pushed}};
 
 #define WARM_UP 2000
 #define COUNTED 5000

@@ -2,8 +2,9 @@
  *
  *   HARNESS_MAIN("json", {"accepts what RFC 8259 accepts", test_accepts}, {"…", test_…})
  *
- * Each test is a void(void) with CU_ASSERT*. Options of the binary: a substring runs only the tests whose name holds it;
- * HARNESS_TIMEOUT (seconds, 300) bounds the run; HARNESS_SEED replays property tests. The run ends with the plain line
+ * Each test is a void(void) with CU_ASSERT*. Options of the binary: a substring runs only the tests whose name holds
+ * it; HARNESS_TIMEOUT (seconds, 300) bounds the run; HARNESS_SEED replays property tests. The run ends with the plain
+ * line
  * "# N passed, N failed" and exit status 0 or 1.
  */
 #ifndef AW_HARNESS_H
@@ -30,7 +31,7 @@ const char *harness_data(const char *relative);
 /* The current test cannot run here: reported as "# SKIP why" (CI treats skips as failures). */
 void harness_skip(const char *why);
 void harness_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* "# text" */
-bool harness_sanitized(void); /* built with a sanitizer */
+bool harness_sanitized(void);                                                  /* built with a sanitizer */
 
 #define HARNESS_MAIN(suite, ...)                                                                                       \
     int main(int argc, char **argv)                                                                                    \

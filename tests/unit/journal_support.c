@@ -49,7 +49,8 @@ const struct prepared *support_event(const char *tenant, uint64_t number, size_t
     memset(filler, 'x', sizeof filler - 1);
     filler[64] = '\0';
     p = (struct prepared){.occurred_ns = 1767225600000000000};
-    snprintf(scope, sizeof scope, tenant ? "\"tenantId\":\"%s\"" : "\"sourceService\":\"unit\"%s", tenant ? tenant : "");
+    snprintf(scope, sizeof scope, tenant ? "\"tenantId\":\"%s\"" : "\"sourceService\":\"unit\"%s",
+             tenant ? tenant : "");
     int n = snprintf(json, sizeof json,
                      "{\"action\":\"user.login\",\"actor\":{\"id\":\"u-%" PRIu64 "\",\"type\":\"user\"},\"context\":{"
                      "\"occurredAt\":\"2026-01-01T00:00:00.000Z\",%s},\"eventId\":\"e-%" PRIu64 "\",",

@@ -1,11 +1,14 @@
-/* journal_support.h - events and journals for the tests of core/seal and core/journal. SPDX-License-Identifier: Apache-2.0 */
+/* journal_support.h - events and journals for the tests of core/seal and core/journal.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #ifndef AW_JOURNAL_SUPPORT_H
 #define AW_JOURNAL_SUPPORT_H
 
 #include "journal/journal.h"
 
-/* An event of a tenant (NULL: of a service) with a number in it; `pad` more bytes of metadata. Lives until the next call on
- * this thread. */
+/* An event of a tenant (NULL: of a service) with a number in it; `pad` more bytes of metadata. Lives until the next
+ * call on this thread. */
 const struct prepared *support_event(const char *tenant, uint64_t number, size_t pad);
 
 /* Small rings and segments unless changed. */
@@ -17,13 +20,14 @@ void support_diag(void *arg, int severity, const char *instance, const char *tex
 extern _Atomic unsigned support_diag_count;
 extern char support_diag_text[1024];
 
-/* Appends n events (numbers from `first` on) over `tenants` tenants; counts failures as test failures. Returns the last seq. */
+/* Appends n events (numbers from `first` on) over `tenants` tenants; counts failures as test failures. Returns the last
+ * seq. */
 uint64_t support_fill(struct journal *j, uint64_t first, uint64_t n, unsigned tenants, size_t pad);
 /* All problems of this thread in one string. */
 const char *support_problems(void);
 
-/* Reads from the oldest kept event on with a cursor of this name, checks order, hashes and prev-hashes (by plain OpenSSL),
- * acknowledges when asked. missing: how many seqs were jumped over. Returns how many were read. */
+/* Reads from the oldest kept event on with a cursor of this name, checks order, hashes and prev-hashes (by plain
+ * OpenSSL), acknowledges when asked. missing: how many seqs were jumped over. Returns how many were read. */
 struct support_read {
     uint64_t count, first, last, missing, bad_chain, bad_hash, bad_calls;
 };

@@ -61,12 +61,16 @@ static void test_typed_values(void)
     CU_ASSERT_EQUAL(aw_set_string(b, "actor.custom", "own"), AW_SUCCESS);
     const char *t = prepared(b);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t);
-    CU_ASSERT_STRING_EQUAL(
-        t, "{\"action\":\"user.login\",\"actor\":{\"custom\":\"own\",\"displayName\":\"Zo\xc3\xab \\\"Z\\\"\\n\",\"id\":\"u1\",\"roles\":"
-           "[\"r1\",\"r2\"],\"type\":\"user\"},\"context\":{\"occurredAt\":\"2024-06-07T06:00:00Z\"},\"diff\":{\"email\":{\"old\":\"x\"}},"
-           "\"eventId\":\"e-1\",\"metadata\":{\"a.b\":\"dot\",\"durationMs\":12.345,\"empty\":{},\"grid\":[[7]],\"http\":{\"status\":200,"
-           "\"tls\":true},\"json\":{\"a\":\"A\",\"b\":3,\"z\":[1.5]},\"list\":[\"b\",{\"m\":2,\"n\":1}],\"min\":-9007199254740992,\"no\":"
-           "false,\"nothing\":null},\"outcome\":\"FAILURE\",\"retentionTag\":\"keep\",\"schemaVersion\":1,\"target\":{\"type\":\"doc\"}}");
+    CU_ASSERT_STRING_EQUAL(t, "{\"action\":\"user.login\",\"actor\":{\"custom\":\"own\",\"displayName\":\"Zo\xc3\xab "
+                              "\\\"Z\\\"\\n\",\"id\":\"u1\",\"roles\":"
+                              "[\"r1\",\"r2\"],\"type\":\"user\"},\"context\":{\"occurredAt\":\"2024-06-07T06:00:00Z\"}"
+                              ",\"diff\":{\"email\":{\"old\":\"x\"}},"
+                              "\"eventId\":\"e-1\",\"metadata\":{\"a.b\":\"dot\",\"durationMs\":12.345,\"empty\":{},"
+                              "\"grid\":[[7]],\"http\":{\"status\":200,"
+                              "\"tls\":true},\"json\":{\"a\":\"A\",\"b\":3,\"z\":[1.5]},\"list\":[\"b\",{\"m\":2,\"n\":"
+                              "1}],\"min\":-9007199254740992,\"no\":"
+                              "false,\"nothing\":null},\"outcome\":\"FAILURE\",\"retentionTag\":\"keep\","
+                              "\"schemaVersion\":1,\"target\":{\"type\":\"doc\"}}");
     aw_builder_destroy(b);
 }
 
@@ -98,11 +102,24 @@ struct wrong {
 static void test_wrong_paths(void)
 {
     static const struct wrong cases[] = {
-        {"", "empty name"}, {"foo", "no such member"}, {"foo.bar", "no such member"}, {"action.x", "no members of its own"},
-        {"metadata.", "empty name"}, {"metadata..a", "empty name"}, {"metadata.a.", "empty name"}, {"metadata.a[x]", "the path is wrong"},
-        {"metadata.a[0", "the path is wrong"}, {"metadata.a[0]", "no such element"}, {"metadata.s.x", "not an object"},
-        {"metadata.s[]", "not an array"}, {"metadata.a[]x", "the path is wrong"}, {"metadata[]", "not an array"}, {"integrity.hash", "no such member"},
-        {"metadata.list[5]", "no such element"}, {"metadata.list[0].", "ends with a dot"}, {"actor.roles[0]", "no such element"},
+        {"", "empty name"},
+        {"foo", "no such member"},
+        {"foo.bar", "no such member"},
+        {"action.x", "no members of its own"},
+        {"metadata.", "empty name"},
+        {"metadata..a", "empty name"},
+        {"metadata.a.", "empty name"},
+        {"metadata.a[x]", "the path is wrong"},
+        {"metadata.a[0", "the path is wrong"},
+        {"metadata.a[0]", "no such element"},
+        {"metadata.s.x", "not an object"},
+        {"metadata.s[]", "not an array"},
+        {"metadata.a[]x", "the path is wrong"},
+        {"metadata[]", "not an array"},
+        {"integrity.hash", "no such member"},
+        {"metadata.list[5]", "no such element"},
+        {"metadata.list[0].", "ends with a dot"},
+        {"actor.roles[0]", "no such element"},
     };
     for (size_t i = 0; i < AW_ARRAY_LEN(cases); i++) {
         struct aw_builder *b = start();
@@ -181,8 +198,9 @@ static void test_same_as_json(void)
         aw_set_actor(b, "t", "i");
         aw_set_string(b, "eventId", "e");
         aw_set_string(b, "context.occurredAt", "2024-06-07T06:00:00Z");
-        n += (size_t)snprintf(json, sizeof json, "{\"action\":\"a\",\"outcome\":\"SUCCESS\",\"eventId\":\"e\",\"context\":{\"occurredAt\":"
-                                                 "\"2024-06-07T06:00:00Z\"},\"actor\":{\"id\":\"i\",\"type\":\"t\"},\"metadata\":{");
+        n += (size_t)snprintf(json, sizeof json,
+                              "{\"action\":\"a\",\"outcome\":\"SUCCESS\",\"eventId\":\"e\",\"context\":{\"occurredAt\":"
+                              "\"2024-06-07T06:00:00Z\"},\"actor\":{\"id\":\"i\",\"type\":\"t\"},\"metadata\":{");
         uint64_t members = harness_random(&random) % 12 + 1;
         for (uint64_t k = 0; k < members; k++) {
             char path[64], value[40], escaped[300];
@@ -239,5 +257,6 @@ static void test_threads(void)
 }
 
 HARNESS_MAIN("builder", {"typed values by path", test_typed_values}, {"replacing and resetting", test_replacing},
-             {"wrong paths", test_wrong_paths}, {"wrong values", test_wrong_values}, {"masked like JSON", test_masked_too},
-             {"same bytes as JSON", test_same_as_json}, {"threads", test_threads})
+             {"wrong paths", test_wrong_paths}, {"wrong values", test_wrong_values},
+             {"masked like JSON", test_masked_too}, {"same bytes as JSON", test_same_as_json},
+             {"threads", test_threads})

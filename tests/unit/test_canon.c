@@ -1,4 +1,7 @@
-/* test_canon.c - stored events: what is canonical, what is not, and fields read back. SPDX-License-Identifier: Apache-2.0 */
+/* test_canon.c - stored events: what is canonical, what is not, and fields read back.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "event_help.h"
@@ -38,17 +41,23 @@ static void test_integrity_is_cut_out(void)
     check("{}", "{}", true);
     check("{\"action\":\"a\"}", "{\"action\":\"a\"}", true);
     check("{\"integrity\":null,\"z\":1}", "{\"z\":1}", true);
-    check("{\"a\":{\"integrity\":1},\"z\":{\"integrity\":2}}", "{\"a\":{\"integrity\":1},\"z\":{\"integrity\":2}}", true);
+    check("{\"a\":{\"integrity\":1},\"z\":{\"integrity\":2}}", "{\"a\":{\"integrity\":1},\"z\":{\"integrity\":2}}",
+          true);
 }
 
 static void test_not_canonical(void)
 {
     static const char *const lines[] = {
-        "{\"outcome\":\"x\",\"action\":\"a\"," INTEGRITY "}", "{\"action\":\"a\", " INTEGRITY ",\"outcome\":\"x\"}",
-        " {\"action\":\"a\"," INTEGRITY ",\"outcome\":\"x\"}", "{\"action\":\"a\"," INTEGRITY ",\"outcome\":\"x\"}\n",
-        "{\"\\u0061ction\":\"a\"," INTEGRITY ",\"outcome\":\"x\"}", "{\"action\":\"\\u0061\"," INTEGRITY ",\"outcome\":\"x\"}",
-        "{\"action\":\"a\",\"\\u0069ntegrity\":{\"hash\":\"aa\"},\"outcome\":\"x\"}", "{\"action\" :\"a\"," INTEGRITY ",\"outcome\":\"x\"}",
-        "{\"action\":\"a\",\"outcome\":\"x\"," INTEGRITY "}", INTEGRITY,
+        "{\"outcome\":\"x\",\"action\":\"a\"," INTEGRITY "}",
+        "{\"action\":\"a\", " INTEGRITY ",\"outcome\":\"x\"}",
+        " {\"action\":\"a\"," INTEGRITY ",\"outcome\":\"x\"}",
+        "{\"action\":\"a\"," INTEGRITY ",\"outcome\":\"x\"}\n",
+        "{\"\\u0061ction\":\"a\"," INTEGRITY ",\"outcome\":\"x\"}",
+        "{\"action\":\"\\u0061\"," INTEGRITY ",\"outcome\":\"x\"}",
+        "{\"action\":\"a\",\"\\u0069ntegrity\":{\"hash\":\"aa\"},\"outcome\":\"x\"}",
+        "{\"action\" :\"a\"," INTEGRITY ",\"outcome\":\"x\"}",
+        "{\"action\":\"a\",\"outcome\":\"x\"," INTEGRITY "}",
+        INTEGRITY,
     };
     for (size_t i = 0; i + 1 < AW_ARRAY_LEN(lines); i++)
         check(lines[i], "{\"action\":\"a\",\"outcome\":\"x\"}", false);
@@ -71,8 +80,10 @@ static void test_not_canonical(void)
 
 static void test_canonical_corners(void)
 {
-    check("{\"a\":\"\\b\\t\\n\\f\\r\\\"\\\\\\u001f\\u0000\"}", "{\"a\":\"\\b\\t\\n\\f\\r\\\"\\\\\\u001f\\u0000\"}", true);
-    check("{\"a\":[0,-1,1.5,1e+21,1e-7,123456789012345680000,5e-324]}", "{\"a\":[0,-1,1.5,1e+21,1e-7,123456789012345680000,5e-324]}", true);
+    check("{\"a\":\"\\b\\t\\n\\f\\r\\\"\\\\\\u001f\\u0000\"}", "{\"a\":\"\\b\\t\\n\\f\\r\\\"\\\\\\u001f\\u0000\"}",
+          true);
+    check("{\"a\":[0,-1,1.5,1e+21,1e-7,123456789012345680000,5e-324]}",
+          "{\"a\":[0,-1,1.5,1e+21,1e-7,123456789012345680000,5e-324]}", true);
     check("{\"a\":1152921504606847000}", "{\"a\":1152921504606847000}", true); /* as ES6 prints 2^60 */
     check("{\"\xf0\x9f\x98\x80\":2,\"\xef\xac\xb3\":1}", "{\"\xf0\x9f\x98\x80\":2,\"\xef\xac\xb3\":1}", true);
     check("{\"a\":{\"b\":[{\"c\":{}},[]]}}", "{\"a\":{\"b\":[{\"c\":{}},[]]}}", true);
@@ -83,12 +94,22 @@ static void test_refused(void)
     static const struct {
         const char *line, *part;
     } cases[] = {
-        {"", "the text ends"}, {"[]", "not a JSON object"}, {"1", "not a JSON object"}, {"{\"a\":1}x", "only one value"},
-        {"{" INTEGRITY "," INTEGRITY "}", "duplicate"}, {"{\"context\":{},\"context\":{}}", "duplicate"},
-        {"{\"context\":{\"tenantId\":\"a\",\"tenantId\":\"b\"}}", "duplicate"}, {"{\"x\":{\"y\":1,\"y\":1}}", "duplicate"},
-        {"{" INTEGRITY ",\"\\u0069ntegrity\":1}", "duplicate"}, {"{\"integrity\":{\"hash\":\"a\",\"hash\":\"b\"}}", "duplicate"},
-        {"{\"x\":1,\"a\":2,\"x\":3}", "duplicate"}, {"{\"a\":\"\xff\"}", "UTF-8"}, {"{\"a\":9007199254740993}", "cannot hold this integer"},
-        {"{\"a\":1}\n{\"a\":1}", "only one value"}, {"{\"a\":1", "the text ends"}, {"{\"a\":\"\t\"}", "control character"},
+        {"", "the text ends"},
+        {"[]", "not a JSON object"},
+        {"1", "not a JSON object"},
+        {"{\"a\":1}x", "only one value"},
+        {"{" INTEGRITY "," INTEGRITY "}", "duplicate"},
+        {"{\"context\":{},\"context\":{}}", "duplicate"},
+        {"{\"context\":{\"tenantId\":\"a\",\"tenantId\":\"b\"}}", "duplicate"},
+        {"{\"x\":{\"y\":1,\"y\":1}}", "duplicate"},
+        {"{" INTEGRITY ",\"\\u0069ntegrity\":1}", "duplicate"},
+        {"{\"integrity\":{\"hash\":\"a\",\"hash\":\"b\"}}", "duplicate"},
+        {"{\"x\":1,\"a\":2,\"x\":3}", "duplicate"},
+        {"{\"a\":\"\xff\"}", "UTF-8"},
+        {"{\"a\":9007199254740993}", "cannot hold this integer"},
+        {"{\"a\":1}\n{\"a\":1}", "only one value"},
+        {"{\"a\":1", "the text ends"},
+        {"{\"a\":\"\t\"}", "control character"},
     };
     for (size_t i = 0; i < AW_ARRAY_LEN(cases); i++) {
         struct stored_event e;
@@ -101,10 +122,11 @@ static void test_refused(void)
 static void test_located(void)
 {
     struct stored_event e;
-    static const char line[] =
-        "{\"action\":\"a\\\"b\",\"actor\":{\"id\":\"u\",\"type\":\"t\"},\"context\":{\"occurredAt\":\"2024-06-07T06:00:00Z\",\"sourceService\":"
-        "\"s\",\"tenantId\":\"\\u00e9\"},\"eventId\":\"e\",\"integrity\":{\"alg\":\"SHA-256\",\"hash\":\"aa\",\"prevHash\":\"bb\",\"seq\":42},"
-        "\"outcome\":\"ERROR\",\"target\":{\"id\":\"d\",\"type\":\"x\"}}";
+    static const char line[] = "{\"action\":\"a\\\"b\",\"actor\":{\"id\":\"u\",\"type\":\"t\"},\"context\":{"
+                               "\"occurredAt\":\"2024-06-07T06:00:00Z\",\"sourceService\":"
+                               "\"s\",\"tenantId\":\"\\u00e9\"},\"eventId\":\"e\",\"integrity\":{\"alg\":\"SHA-256\","
+                               "\"hash\":\"aa\",\"prevHash\":\"bb\",\"seq\":42},"
+                               "\"outcome\":\"ERROR\",\"target\":{\"id\":\"d\",\"type\":\"x\"}}";
     CU_ASSERT_EQUAL(event_parse_stored(line, sizeof line - 1, &e), AW_SUCCESS);
     CU_ASSERT_TRUE(same(e.action, "a\\\"b"));
     CU_ASSERT_TRUE(same(e.actor_id, "u"));
@@ -120,7 +142,8 @@ static void test_located(void)
     CU_ASSERT_EQUAL(e.integrity_seq, 42);
     CU_ASSERT_TRUE(e.has_integrity);
     CU_ASSERT_EQUAL(event_parse_stored(JSON("{\"action\":1,\"actor\":[],\"integrity\":\"x\"}"), &e), AW_SUCCESS);
-    CU_ASSERT_TRUE(e.has_integrity && e.integrity_hash.len == 0 && e.action.len == 0 && e.actor_id.len == 0 && e.integrity_seq == 0);
+    CU_ASSERT_TRUE(e.has_integrity && e.integrity_hash.len == 0 && e.action.len == 0 && e.actor_id.len == 0 &&
+                   e.integrity_seq == 0);
     CU_ASSERT_EQUAL(event_parse_stored(JSON("{\"integrity\":{\"seq\":1.5}}"), &e), AW_SUCCESS);
     CU_ASSERT_EQUAL(e.integrity_seq, 0);
 }
@@ -131,7 +154,8 @@ static void test_round_trip(void)
     struct event_policy *policy = help_policy(NULL);
     static const char *const jsons[] = {
         "{" HELP_HEAD "}", "{" HELP_HEAD ",\"metadata\":{\"n\":1152921504606846976,\"e\":\"\\u0001\\\"\"}}",
-        "{" HELP_HEAD ",\"context\":{\"tenantId\":\"t\\\\\"},\"diff\":{\"\xf0\x9f\x98\x80\":1,\"\xef\xac\xb3\":2},\"retentionTag\":\"x\"}"};
+        "{" HELP_HEAD ",\"context\":{\"tenantId\":\"t\\\\\"},\"diff\":{\"\xf0\x9f\x98\x80\":1,\"\xef\xac\xb3\":2},"
+        "\"retentionTag\":\"x\"}"};
     for (size_t i = 0; i < AW_ARRAY_LEN(jsons); i++) {
         struct prepared *p;
         char line[8192];
@@ -151,7 +175,8 @@ static int64_t field(const char *json, const char *path, char *out, size_t size)
 
 static void test_fields(void)
 {
-    static const char json[] = "{\"actor\":{\"id\":\"a\\nb\",\"roles\":[\"x\",{\"y\":1.50}]},\"a.b\":true,\"n\":null,\"o\":{ \"z\":1,\"a\":[] }}";
+    static const char json[] = "{\"actor\":{\"id\":\"a\\nb\",\"roles\":[\"x\",{\"y\":1.50}]},\"a.b\":true,\"n\":null,"
+                               "\"o\":{ \"z\":1,\"a\":[] }}";
     char out[64];
     CU_ASSERT_EQUAL(field(json, "actor.id", out, sizeof out), 3);
     CU_ASSERT_STRING_EQUAL(out, "a\nb");
@@ -183,5 +208,6 @@ static void test_unescape(void)
 }
 
 HARNESS_MAIN("canon", {"integrity is cut out", test_integrity_is_cut_out}, {"not canonical", test_not_canonical},
-             {"canonical corners", test_canonical_corners}, {"refused", test_refused}, {"members are located", test_located},
-             {"round trip", test_round_trip}, {"single fields", test_fields}, {"unescaping", test_unescape})
+             {"canonical corners", test_canonical_corners}, {"refused", test_refused},
+             {"members are located", test_located}, {"round trip", test_round_trip}, {"single fields", test_fields},
+             {"unescaping", test_unescape})

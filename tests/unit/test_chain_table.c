@@ -122,5 +122,5 @@ static void test_copy_while_growing(void)
     chain_table_destroy(t);
 }
 
-HARNESS_MAIN("chain_table", {"a million scopes within 192 MiB", test_million}, {"a slot nobody filled", test_unused_slot},
-             {"copying while it grows", test_copy_while_growing})
+HARNESS_MAIN("chain_table", {"a million scopes within 192 MiB", test_million},
+             {"a slot nobody filled", test_unused_slot}, {"copying while it grows", test_copy_while_growing})

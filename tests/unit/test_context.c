@@ -27,7 +27,8 @@ static const char *prepared(const struct aw_context *const *contexts, size_t cou
 
 static void test_precedence(void)
 {
-    struct aw_context *near = aw_context_create(), *far = aw_context_create(), *low = aw_context_create(), *top = aw_context_create();
+    struct aw_context *near = aw_context_create(), *far = aw_context_create(), *low = aw_context_create(),
+                      *top = aw_context_create();
     const struct aw_context *const list[] = {near, far};
     aw_context_set(near, "context.requestId", "near");
     aw_context_set(far, "context.requestId", "far");
@@ -42,10 +43,13 @@ static void test_precedence(void)
     aw_context_set(low, "context.tenantId", "low-tenant");
     CU_ASSERT_EQUAL(aw_context_push(low), AW_SUCCESS);
     CU_ASSERT_EQUAL(aw_context_push(top), AW_SUCCESS);
-    const char *t = prepared(list, 2, "{\"action\":\"a\",\"outcome\":\"ERROR\",\"actor\":{\"id\":\"own\"},\"context\":{\"tenantId\":\"own\"}}");
+    const char *t = prepared(
+        list, 2,
+        "{\"action\":\"a\",\"outcome\":\"ERROR\",\"actor\":{\"id\":\"own\"},\"context\":{\"tenantId\":\"own\"}}");
     CU_ASSERT_TRUE(help_holds(t, "\"actor\":{\"id\":\"own\",\"type\":\"from-context\"}"));
-    CU_ASSERT_TRUE(help_holds(t, "\"orgId\":\"low\",\"requestId\":\"near\",\"sessionId\":\"top\",\"sourceRegion\":\"configured-region\","
-                                 "\"sourceService\":\"low\",\"tenantId\":\"own\",\"traceId\":\"far\"}"));
+    CU_ASSERT_TRUE(help_holds(
+        t, "\"orgId\":\"low\",\"requestId\":\"near\",\"sessionId\":\"top\",\"sourceRegion\":\"configured-region\","
+           "\"sourceService\":\"low\",\"tenantId\":\"own\",\"traceId\":\"far\"}"));
     CU_ASSERT_EQUAL(aw_context_pop(), AW_SUCCESS);
     t = prepared(NULL, 0, "{\"action\":\"a\",\"outcome\":\"ERROR\"}");
     CU_ASSERT_TRUE(help_holds(t, "\"sessionId\":\"low\""));
@@ -72,8 +76,9 @@ static void test_merging(void)
     aw_context_set_json(b, "target", JSON("{\"id\":\"i\",\"own_b\":2,\"own_a\":3}"));
     aw_context_set(c, "diff.d", "c");
     const char *t = prepared(list, 3, "{" HELP_HEAD ",\"metadata\":{\"x\":{\"o\":\"own\"},\"m\":0},\"loose\":true}");
-    CU_ASSERT_TRUE(help_holds(t, "\"metadata\":{\"l\":[1],\"loose\":true,\"m\":0,\"only_a\":1,\"only_b\":{\"d\":\"x\"},\"password\":\"***\","
-                                 "\"x\":{\"o\":\"own\",\"p\":\"a\",\"q\":\"b\",\"r\":\"c\"}}"));
+    CU_ASSERT_TRUE(help_holds(
+        t, "\"metadata\":{\"l\":[1],\"loose\":true,\"m\":0,\"only_a\":1,\"only_b\":{\"d\":\"x\"},\"password\":\"***\","
+           "\"x\":{\"o\":\"own\",\"p\":\"a\",\"q\":\"b\",\"r\":\"c\"}}"));
     CU_ASSERT_TRUE(help_holds(t, "\"target\":{\"id\":\"i\",\"own_a\":1,\"own_b\":2,\"type\":\"t\"}"));
     CU_ASSERT_TRUE(help_holds(t, "\"diff\":{\"d\":\"c\"}"));
     struct aw_context *copy = event_context_clone(b);
@@ -81,7 +86,8 @@ static void test_merging(void)
     aw_context_destroy(b);
     const struct aw_context *const one[] = {copy};
     t = prepared(one, 1, "{" HELP_HEAD ",\"target\":{\"type\":\"t\"}}");
-    CU_ASSERT_TRUE(help_holds(t, "\"metadata\":{\"l\":[2,3],\"only_b\":{\"d\":\"x\"},\"x\":{\"p\":\"b\",\"q\":\"b\"}}"));
+    CU_ASSERT_TRUE(
+        help_holds(t, "\"metadata\":{\"l\":[2,3],\"only_b\":{\"d\":\"x\"},\"x\":{\"p\":\"b\",\"q\":\"b\"}}"));
     CU_ASSERT_TRUE(help_holds(t, "\"target\":{\"id\":\"i\",\"own_a\":3,\"own_b\":2,\"type\":\"t\"}"));
     aw_context_destroy(copy);
     aw_context_destroy(a);
@@ -151,5 +157,5 @@ static void test_provenance(void)
     policy = NULL;
 }
 
-HARNESS_MAIN("context", {"precedence", test_precedence}, {"objects are merged", test_merging}, {"what is refused", test_refused},
-             {"provenance", test_provenance})
+HARNESS_MAIN("context", {"precedence", test_precedence}, {"objects are merged", test_merging},
+             {"what is refused", test_refused}, {"provenance", test_provenance})

@@ -71,8 +71,9 @@ static void test_positions(void)
     CU_ASSERT_EQUAL(journal_cursor_acked(c), 2);
     CU_ASSERT_EQUAL(read_one(c), 3);
     journal_cursor_close(c);
-    static const char *const wrong[] = {"", ".", "..", ".hidden", "a/b", "a b", "\xc3\xa4",
-                                        "0123456789012345678901234567890123456789012345678901234567890123x"};
+    static const char *const wrong[] = {
+        "",    ".",   "..",       ".hidden",
+        "a/b", "a b", "\xc3\xa4", "0123456789012345678901234567890123456789012345678901234567890123x"};
     for (size_t i = 0; i < AW_ARRAY_LEN(wrong); i++)
         CU_ASSERT_EQUAL(journal_cursor_open(j, wrong[i], 0, &c), -EINVAL);
     CU_ASSERT_EQUAL(journal_close(j), 0);
@@ -110,7 +111,8 @@ static void test_half_damaged(void)
     free(good);
 }
 
-/* Damage that comes while the journal is open: one call says so, the record is skipped and counted, the rest is read. */
+/* Damage that comes while the journal is open: one call says so, the record is skipped and counted, the rest is read.
+ */
 static void test_damage_while_open(void)
 {
     struct journal_options o;
@@ -255,5 +257,5 @@ static void test_behind_the_oldest(void)
 }
 
 HARNESS_MAIN("cursor", {"positions", test_positions}, {"half of the file is damaged", test_half_damaged},
-             {"damage while the journal is open", test_damage_while_open}, {"batches", test_batches}, {"waiting", test_waiting},
-             {"behind the oldest kept event", test_behind_the_oldest})
+             {"damage while the journal is open", test_damage_while_open}, {"batches", test_batches},
+             {"waiting", test_waiting}, {"behind the oldest kept event", test_behind_the_oldest})

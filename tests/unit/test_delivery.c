@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 #define MAX_SEEN 20000
-#define SECONDS(n) ((uint64_t)(n) * 1000000000u)
+#define SECONDS(n) ((uint64_t)(n)*1000000000u)
 
 /* ---- the sink ---- */
 static struct {
@@ -213,7 +213,9 @@ static void append_events(struct journal *j, size_t count)
     static unsigned number;
     for (size_t i = 0; i < count; i++) {
         char json[200];
-        int n = snprintf(json, sizeof json, "{\"action\":\"a\",\"eventId\":\"e%u\",\"outcome\":\"SUCCESS\",\"schemaVersion\":1}", number++);
+        int n =
+            snprintf(json, sizeof json,
+                     "{\"action\":\"a\",\"eventId\":\"e%u\",\"outcome\":\"SUCCESS\",\"schemaVersion\":1}", number++);
         struct prepared p = {.json = json, .json_len = (uint32_t)n, .scope_value = {"unknown", 7}};
         p.integrity_at = (uint32_t)(strstr(json, "\"outcome\"") - json);
         struct journal_receipt r;
@@ -236,7 +238,8 @@ static void reset_fake(int32_t (*behave)(const struct aw_batch *, struct aw_resu
 
 static void start_rig(struct rig *r)
 {
-    struct journal_options jo = {.path = r->dir, .max_size = 64u << 20, .segment_size = 1u << 20, .ring_size = 1u << 20, .chained = true};
+    struct journal_options jo = {
+        .path = r->dir, .max_size = 64u << 20, .segment_size = 1u << 20, .ring_size = 1u << 20, .chained = true};
     CU_ASSERT_EQUAL_FATAL(journal_open(&jo, &r->journal), 0);
     struct delivery_options o = {.name = "fake", .sink = &fake_class, .where = "test:1", .state_dir = r->dir};
     delivery_settings_init(&o.settings);
@@ -336,7 +339,8 @@ static void rejected_event_is_dead_lettered(void)
     snprintf(path, sizeof path, "%s/deadletter/fake.jsonl", r.dir);
     CU_ASSERT_EQUAL_FATAL(fs_read_file(path, 10000, &text, NULL), 0);
     CU_ASSERT(strncmp(text, "{\"sink\":\"fake\",\"seq\":7,\"time\":\"", 31) == 0);
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"attempts\":1,\"reason\":\"seven is \\\"unlucky\\\"\",\"event\":{\"action\""));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(text, "\"attempts\":1,\"reason\":\"seven is \\\"unlucky\\\"\",\"event\":{\"action\""));
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"integrity\":{\"alg\":\"SHA-256\""));
     CU_ASSERT_EQUAL(strchr(text, '\n'), text + strlen(text) - 1);
 }
@@ -485,7 +489,8 @@ HARNESS_MAIN("delivery", {"delivers in order", delivers_in_order},
              {"the culprit of a refused batch is isolated", culprit_of_a_batch_is_isolated},
              {"an outage opens the breaker and passes", outage_opens_the_breaker_and_passes},
              {"wrong settings stop the sink until it is reopened", wrong_settings_stop_until_reopened},
-             {"acknowledged only after flush", acknowledged_only_after_flush}, {"start is tried again", start_is_tried_again},
+             {"acknowledged only after flush", acknowledged_only_after_flush},
+             {"start is tried again", start_is_tried_again},
              {"a restart goes on at the cursor", restart_goes_on_at_the_cursor},
              {"a position is believed if its hash agrees", position_is_believed_if_its_hash_agrees},
              {"a stuck sink does not hold up the stop", stuck_sink_does_not_hold_up_the_stop})

@@ -1,5 +1,7 @@
-/* test_dso.c - which files may be loaded, and that nothing but the path decides which one is. SPDX-License-Identifier:
- * Apache-2.0 */
+/* test_dso.c - which files may be loaded, and that nothing but the path decides which one is.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "base/base.h"

@@ -82,7 +82,8 @@ static void test_quota(void)
     for (int round = 0; round < 12; round++) {
         uint64_t before = head;
         for (;;) {
-            int rc = journal_append(j, support_event(head % 2 ? "t0" : "t1", head + 1, 400), clock_mono_ns() + 100000000u, &r);
+            int rc = journal_append(j, support_event(head % 2 ? "t0" : "t1", head + 1, 400),
+                                    clock_mono_ns() + 100000000u, &r);
             if (rc == -ENOSPC)
                 break;
             CU_ASSERT_EQUAL_FATAL(rc, 0);
@@ -151,7 +152,8 @@ static void remember(struct journal *j, uint8_t (*hashes)[32], unsigned scopes)
     }
 }
 
-/* Very many scopes, everything delivered and trimmed, again and again over restarts: every chain continues from its head. */
+/* Very many scopes, everything delivered and trimmed, again and again over restarts: every chain continues from its
+ * head. */
 static void test_snapshots(void)
 {
     enum { SCOPES = 10000 };
@@ -269,8 +271,13 @@ static void test_modes(void)
     static const struct {
         const char *name;
         mode_t mode;
-    } expected[] = {{"", 0700},     {"/cursors", 0700}, {"/quarantine", 0700}, {"/ring", 0600},
-                    {"/lock", 0600}, {"/cursors/a", 0600}, {"/seg-0000000000000001.awj", 0600}};
+    } expected[] = {{"", 0700},
+                    {"/cursors", 0700},
+                    {"/quarantine", 0700},
+                    {"/ring", 0600},
+                    {"/lock", 0600},
+                    {"/cursors/a", 0600},
+                    {"/seg-0000000000000001.awj", 0600}};
     for (size_t i = 0; i < AW_ARRAY_LEN(expected); i++) {
         char path[500];
         struct stat st;

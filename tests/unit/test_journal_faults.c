@@ -185,10 +185,10 @@ static bool check(uint64_t acked, const char *what, int n)
     journal_get_usage(j, &u);
     ok = ok && u.lost == 0;
     if (!ok)
-        harness_note("%s %d: acknowledged %" PRIu64 ", head %" PRIu64 ", oldest %" PRIu64 ", read %" PRIu64 ", missing %" PRIu64
-                     ", lost %" PRIu64 ", bad %" PRIu64 "/%" PRIu64 "/%" PRIu64 ": %s",
-                     what, n, acked, journal_head(j), oldest, r.count, r.missing, u.lost, r.bad_chain, r.bad_hash, r.bad_calls,
-                     support_problems());
+        harness_note("%s %d: acknowledged %" PRIu64 ", head %" PRIu64 ", oldest %" PRIu64 ", read %" PRIu64
+                     ", missing %" PRIu64 ", lost %" PRIu64 ", bad %" PRIu64 "/%" PRIu64 "/%" PRIu64 ": %s",
+                     what, n, acked, journal_head(j), oldest, r.count, r.missing, u.lost, r.bad_chain, r.bad_hash,
+                     r.bad_calls, support_problems());
     ok = journal_close(j) == 0 && ok;
     return ok;
 }
@@ -216,7 +216,8 @@ static void fail_each(enum what w, int error, bool always, bool tear)
         uint64_t acked = second.acked > first.acked ? second.acked : first.acked;
         bad += first.acked != 120 || !check(acked, names[w], n);
     }
-    harness_note("%s%s%s: %s: %d points", names[w], always ? ", for ever" : "", tear ? ", half done" : "", strerror(error), n);
+    harness_note("%s%s%s: %s: %d points", names[w], always ? ", for ever" : "", tear ? ", half done" : "",
+                 strerror(error), n);
     CU_ASSERT_EQUAL(bad, 0);
     CU_ASSERT(n > 0);
     support_remove_tree(dir);
@@ -328,5 +329,6 @@ static void test_sync_fails_for_long(void)
 }
 
 HARNESS_MAIN("journal_faults", {"a full disk", test_full_disk}, {"fdatasync fails for long", test_sync_fails_for_long},
-             {"open", test_open}, {"pwrite", test_pwrite}, {"write", test_write}, {"fdatasync and fsync", test_fdatasync},
-             {"mmap", test_mmap}, {"fallocate", test_fallocate}, {"malloc", test_malloc}, {"pread, rename, ftruncate", test_others})
+             {"open", test_open}, {"pwrite", test_pwrite}, {"write", test_write},
+             {"fdatasync and fsync", test_fdatasync}, {"mmap", test_mmap}, {"fallocate", test_fallocate},
+             {"malloc", test_malloc}, {"pread, rename, ftruncate", test_others})

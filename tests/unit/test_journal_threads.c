@@ -1,4 +1,7 @@
-/* test_journal_threads.c - many appenders, readers and syncers at once; forks; idleness. SPDX-License-Identifier: Apache-2.0 */
+/* test_journal_threads.c - many appenders, readers and syncers at once; forks; idleness.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "base/base.h"
@@ -41,7 +44,8 @@ static void *produce(void *arg)
     for (uint64_t i = 0; i < job->count; i++) {
         struct journal_receipt r;
         snprintf(tenant, sizeof tenant, "t%u", (unsigned)((job->id + i) % 11));
-        if (journal_append(journal, support_event(tenant, job->id * 1000000u + i, (size_t)(i % 500)), UINT64_MAX, &r) != 0 ||
+        if (journal_append(journal, support_event(tenant, job->id * 1000000u + i, (size_t)(i % 500)), UINT64_MAX, &r) !=
+                0 ||
             r.seq <= previous) {
             job->bad++;
             break;
@@ -127,8 +131,8 @@ static void *produce_durably(void *arg)
     struct job *job = arg;
     for (uint64_t i = 0; i < job->count; i++) {
         struct journal_receipt r;
-        if (journal_append(journal, support_event("t", i, 50), UINT64_MAX, &r) != 0 || journal_sync(journal, r.seq) != 0 ||
-            journal_durable(journal) < r.seq)
+        if (journal_append(journal, support_event("t", i, 50), UINT64_MAX, &r) != 0 ||
+            journal_sync(journal, r.seq) != 0 || journal_durable(journal) < r.seq)
             job->bad++;
     }
     return NULL;
@@ -157,7 +161,8 @@ static void test_group_commit(void)
         bad += jobs[i].bad;
     }
     CU_ASSERT_EQUAL(bad, 0);
-    harness_note("%d events made durable one by one by %d threads: %" PRIu64 " calls of fdatasync", N * 40, N, atomic_load(&syncs));
+    harness_note("%d events made durable one by one by %d threads: %" PRIu64 " calls of fdatasync", N * 40, N,
+                 atomic_load(&syncs));
     CU_ASSERT(atomic_load(&syncs) < N * 40 / 2); /* shared */
     CU_ASSERT_EQUAL(journal_durable(journal), N * 40);
     CU_ASSERT_EQUAL(journal_close(journal), 0);
@@ -241,7 +246,8 @@ static void test_idle(void)
     CU_ASSERT_FATAL(fresh("idle"));
     support_fill(journal, 1, 100, 1, 10);
     CU_ASSERT_EQUAL(journal_sync(journal, 100), 0);
-    clock_sleep_ns(400000000); /* the naps run out; this is the time the design gives them, not a guess about progress */
+    clock_sleep_ns(
+        400000000); /* the naps run out; this is the time the design gives them, not a guess about progress */
     uint64_t cpu = cpu_ns();
     long before = switches();
     clock_sleep_ns(500000000);
@@ -279,6 +285,7 @@ static void test_signals(void)
     CU_ASSERT_EQUAL(journal_close(journal), 0);
 }
 
-HARNESS_MAIN("journal_threads", {"8 producers, 3 readers", test_producers_and_readers}, {"16 threads share syncs", test_group_commit},
-             {"a forked child touches nothing", test_fork}, {"a second opener is told the pid", test_second_opener},
-             {"idle costs nothing", test_idle}, {"signals are the application's", test_signals})
+HARNESS_MAIN("journal_threads", {"8 producers, 3 readers", test_producers_and_readers},
+             {"16 threads share syncs", test_group_commit}, {"a forked child touches nothing", test_fork},
+             {"a second opener is told the pid", test_second_opener}, {"idle costs nothing", test_idle},
+             {"signals are the application's", test_signals})

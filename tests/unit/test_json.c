@@ -1,4 +1,5 @@
-/* test_json.c - the reader and the canonical writer against other people's vectors. SPDX-License-Identifier: Apache-2.0 */
+/* test_json.c - the reader and the canonical writer against other people's vectors. SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "event/json_doc.h"
@@ -133,11 +134,13 @@ static void check_pairs(const struct pair *pairs, size_t count)
         int rc = json_parse(doc, pairs[i].in, strlen(pairs[i].in), 8, &error);
         bool good;
         if (pairs[i].out)
-            good = rc == 0 && json_canonical(doc, &c) == 0 && c.len == strlen(pairs[i].out) && memcmp(c.ptr, pairs[i].out, c.len) == 0;
+            good = rc == 0 && json_canonical(doc, &c) == 0 && c.len == strlen(pairs[i].out) &&
+                   memcmp(c.ptr, pairs[i].out, c.len) == 0;
         else
             good = rc == -EINVAL && strstr(error.message, pairs[i].why);
         if (!good)
-            harness_note("%s -> rc %d %.*s%s", pairs[i].in, rc, (int)c.len, c.ptr ? c.ptr : "", rc ? error.message : "");
+            harness_note("%s -> rc %d %.*s%s", pairs[i].in, rc, (int)c.len, c.ptr ? c.ptr : "",
+                         rc ? error.message : "");
         CU_ASSERT_TRUE(good);
     }
     json_doc_destroy(doc);
@@ -150,8 +153,10 @@ static void test_numbers(void)
         {"[1,-1,10,100,1.0,1.50,12.345,-12.340]", "[1,-1,10,100,1,1.5,12.345,-12.34]", NULL},
         {"[0.1,0.000001,0.0000001,0.0000010]", "[0.1,0.000001,1e-7,0.000001]", NULL},
         {"[1e2,1E+2,1e-2,1e21,1e20,12e-1]", "[100,100,0.01,1e+21,100000000000000000000,1.2]", NULL},
-        {"[999999999999999,123456789012345,-999999999999999]", "[999999999999999,123456789012345,-999999999999999]", NULL},
-        {"[9007199254740991,9007199254740992,-9007199254740992]", "[9007199254740991,9007199254740992,-9007199254740992]", NULL},
+        {"[999999999999999,123456789012345,-999999999999999]", "[999999999999999,123456789012345,-999999999999999]",
+         NULL},
+        {"[9007199254740991,9007199254740992,-9007199254740992]",
+         "[9007199254740991,9007199254740992,-9007199254740992]", NULL},
         {"[9007199254740994]", "[9007199254740994]", NULL},
         {"[9007199254740993]", NULL, "cannot hold this integer exactly"},
         {"[-9007199254740993]", NULL, "cannot hold this integer exactly"},
@@ -165,10 +170,17 @@ static void test_numbers(void)
         {"[1e400]", NULL, "out of the range"},
         {"[-1e400]", NULL, "out of the range"},
         {"[1e-400]", "[0]", NULL},
-        {"[5e-324,2.2250738585072014e-308,1.7976931348623157e308]", "[5e-324,2.2250738585072014e-308,1.7976931348623157e+308]", NULL},
-        {"[01]", NULL, "',' or ']' expected"}, {"[1.]", NULL, "digit must follow"}, {"[.5]", NULL, "not a value"},
-        {"[-]", NULL, "digit must follow"},    {"[1e]", NULL, "digit must follow"}, {"[0x10]", NULL, "',' or ']'"},
-        {"[NaN]", NULL, "not a value"},        {"[Infinity]", NULL, "not a value"}, {"[+1]", NULL, "not a value"},
+        {"[5e-324,2.2250738585072014e-308,1.7976931348623157e308]",
+         "[5e-324,2.2250738585072014e-308,1.7976931348623157e+308]", NULL},
+        {"[01]", NULL, "',' or ']' expected"},
+        {"[1.]", NULL, "digit must follow"},
+        {"[.5]", NULL, "not a value"},
+        {"[-]", NULL, "digit must follow"},
+        {"[1e]", NULL, "digit must follow"},
+        {"[0x10]", NULL, "',' or ']'"},
+        {"[NaN]", NULL, "not a value"},
+        {"[Infinity]", NULL, "not a value"},
+        {"[+1]", NULL, "not a value"},
     };
     check_pairs(pairs, AW_ARRAY_LEN(pairs));
 }
@@ -179,12 +191,22 @@ static void test_strings(void)
         {"\"\\u0041\\/\\u00e9\\ud83d\\ude00\"", "\"A/\xc3\xa9\xf0\x9f\x98\x80\"", NULL},
         {"\"\\b\\t\\n\\f\\r\\\"\\\\\\u0000\\u001F\\u007f\"", "\"\\b\\t\\n\\f\\r\\\"\\\\\\u0000\\u001f\x7f\"", NULL},
         {"\"\\u0008\\u0009\\u000A\"", "\"\\b\\t\\n\"", NULL},
-        {"\"\\ud800\"", NULL, "high surrogate"}, {"\"\\ud800x\"", NULL, "high surrogate"},
-        {"\"\\ud800\\u0041\"", NULL, "high surrogate"}, {"\"\\udc00\"", NULL, "low surrogate"},
-        {"\"\\uD83D\\uDE0\"", NULL, "high surrogate"}, {"\"\\x\"", NULL, "not an escape"}, {"\"\\u12g4\"", NULL, "hexadecimal"},
-        {"\"a\nb\"", NULL, "control character"}, {"\"abc", NULL, "ends inside a string"}, {"\"abc\\", NULL, "not an escape"},
-        {"\"\xc0\xaf\"", NULL, "UTF-8"}, {"\"\xed\xa0\x80\"", NULL, "UTF-8"}, {"\"\xf4\x90\x80\x80\"", NULL, "UTF-8"},
-        {"\"\xe2\x82\"", NULL, "UTF-8"}, {"\"\xff\"", NULL, "UTF-8"}, {"\"\\n\xff\"", NULL, "UTF-8"},
+        {"\"\\ud800\"", NULL, "high surrogate"},
+        {"\"\\ud800x\"", NULL, "high surrogate"},
+        {"\"\\ud800\\u0041\"", NULL, "high surrogate"},
+        {"\"\\udc00\"", NULL, "low surrogate"},
+        {"\"\\uD83D\\uDE0\"", NULL, "high surrogate"},
+        {"\"\\x\"", NULL, "not an escape"},
+        {"\"\\u12g4\"", NULL, "hexadecimal"},
+        {"\"a\nb\"", NULL, "control character"},
+        {"\"abc", NULL, "ends inside a string"},
+        {"\"abc\\", NULL, "not an escape"},
+        {"\"\xc0\xaf\"", NULL, "UTF-8"},
+        {"\"\xed\xa0\x80\"", NULL, "UTF-8"},
+        {"\"\xf4\x90\x80\x80\"", NULL, "UTF-8"},
+        {"\"\xe2\x82\"", NULL, "UTF-8"},
+        {"\"\xff\"", NULL, "UTF-8"},
+        {"\"\\n\xff\"", NULL, "UTF-8"},
         {"\"\xf4\x8f\xbf\xbf\xef\xbf\xbf\"", "\"\xf4\x8f\xbf\xbf\xef\xbf\xbf\"", NULL},
         {"\xef\xbb\xbf{}", NULL, "byte order mark"},
     };
@@ -195,15 +217,26 @@ static void test_structure(void)
 {
     static const struct pair pairs[] = {
         {" { \"b\" : [ ] , \"a\" : { } } ", "{\"a\":{},\"b\":[]}", NULL},
-        {"{\"a\":1,\"a\":2}", NULL, "duplicate"}, {"{\"b\":1,\"a\":2,\"b\":3}", NULL, "duplicate"},
-        {"{\"a\":1,\"\\u0061\":2}", NULL, "duplicate"}, {"{\"\":1,\"\":2}", NULL, "duplicate"},
+        {"{\"a\":1,\"a\":2}", NULL, "duplicate"},
+        {"{\"b\":1,\"a\":2,\"b\":3}", NULL, "duplicate"},
+        {"{\"a\":1,\"\\u0061\":2}", NULL, "duplicate"},
+        {"{\"\":1,\"\":2}", NULL, "duplicate"},
         {"{\"a\\u0000\":1,\"a\":2}", "{\"a\":2,\"a\\u0000\":1}", NULL},
         {"{\"\\ufb33\":1,\"\\ud83d\\ude00\":2,\"z\":3}", "{\"z\":3,\"\xf0\x9f\x98\x80\":2,\"\xef\xac\xb3\":1}", NULL},
         {"{\"abcdefgh2\":1,\"abcdefgh1\":2,\"abcdefgh\":3}", "{\"abcdefgh\":3,\"abcdefgh1\":2,\"abcdefgh2\":1}", NULL},
-        {"[[[[[[[[1]]]]]]]]", "[[[[[[[[1]]]]]]]]", NULL}, {"[[[[[[[[[1]]]]]]]]]", NULL, "nested too deeply"},
-        {"", NULL, "the text ends"}, {"{", NULL, "the text ends"}, {"[1", NULL, "the text ends"}, {"{\"a\"", NULL, "':' expected"},
-        {"{\"a\":}", NULL, "not a value"}, {"[1,]", NULL, "not a value"}, {"{\"a\":1,}", NULL, "name in quotes"},
-        {"1 2", NULL, "only one value"}, {"tru", NULL, "not a value"}, {"nul", NULL, "not a value"}, {"{a:1}", NULL, "name in quotes"},
+        {"[[[[[[[[1]]]]]]]]", "[[[[[[[[1]]]]]]]]", NULL},
+        {"[[[[[[[[[1]]]]]]]]]", NULL, "nested too deeply"},
+        {"", NULL, "the text ends"},
+        {"{", NULL, "the text ends"},
+        {"[1", NULL, "the text ends"},
+        {"{\"a\"", NULL, "':' expected"},
+        {"{\"a\":}", NULL, "not a value"},
+        {"[1,]", NULL, "not a value"},
+        {"{\"a\":1,}", NULL, "name in quotes"},
+        {"1 2", NULL, "only one value"},
+        {"tru", NULL, "not a value"},
+        {"nul", NULL, "not a value"},
+        {"{a:1}", NULL, "name in quotes"},
     };
     check_pairs(pairs, AW_ARRAY_LEN(pairs));
     struct json_doc *doc;
@@ -220,7 +253,8 @@ static void test_structure(void)
     json_doc_destroy(doc);
 }
 
-/* ---- properties ------------------------------------------------------------------------------------------------------*/
+/* ---- properties
+ * ------------------------------------------------------------------------------------------------------*/
 
 struct maker {
     uint64_t *random;
@@ -235,8 +269,22 @@ static void put(struct maker *m, const char *s)
 
 static void make_string(struct maker *m, size_t name)
 {
-    static const char *const pieces[] = {"a", "Z", "9", " ", "\\n", "\\u0041", "\\u001f", "\\\"", "\\\\", "\xc3\xa9", "\xef\xbf\xbd",
-                                         "\xf0\x9f\x98\x80", "\\ud83d\\ude00", "\\/", "longer piece of text", "\xe2\x82\xac"};
+    static const char *const pieces[] = {"a",
+                                         "Z",
+                                         "9",
+                                         " ",
+                                         "\\n",
+                                         "\\u0041",
+                                         "\\u001f",
+                                         "\\\"",
+                                         "\\\\",
+                                         "\xc3\xa9",
+                                         "\xef\xbf\xbd",
+                                         "\xf0\x9f\x98\x80",
+                                         "\\ud83d\\ude00",
+                                         "\\/",
+                                         "longer piece of text",
+                                         "\xe2\x82\xac"};
     char number[24];
     put(m, "\"");
     for (uint64_t n = harness_random(m->random) % 8; n > 0; n--)
@@ -250,7 +298,8 @@ static void make_string(struct maker *m, size_t name)
 
 static void make_value(struct maker *m, int depth)
 {
-    static const char *const scalars[] = {"null", "true", "false", "0", "-1", "1.5", "1e3", "12.340", "123456789012345678e-3", "0.1"};
+    static const char *const scalars[] = {
+        "null", "true", "false", "0", "-1", "1.5", "1e3", "12.340", "123456789012345678e-3", "0.1"};
     static const char *const spaces[] = {"", "", "", " ", "\n", "\t \r"};
     uint64_t what = harness_random(m->random) % (depth > 0 ? 6 : 4);
     if (what < 2) {
@@ -321,7 +370,8 @@ static void test_canonical_is_a_fixed_point(void)
 /* Text cut anywhere is refused (a number at the top excepted), never read beyond its end. */
 static void test_cut_text(void)
 {
-    static const char text[] = "{\"a\":[1,2.5e3,\"x\\u0041\xc3\xa9\",true,false,null,{\"b\":{}}],\"c\":\"\\ud83d\\ude00\"}";
+    static const char text[] =
+        "{\"a\":[1,2.5e3,\"x\\u0041\xc3\xa9\",true,false,null,{\"b\":{}}],\"c\":\"\\ud83d\\ude00\"}";
     struct json_doc *doc;
     CU_ASSERT_EQUAL_FATAL(json_doc_create(&doc), 0);
     for (size_t len = 0; len < sizeof text - 1; len++) {

@@ -26,11 +26,14 @@ static void test_exact_limit(void)
         CU_ASSERT_TRUE(help_lacks(text, "TRUNCATED"));
         CU_ASSERT_EQUAL(p->flags, 0);
         text = help_prepare(policy, with_member(names[i], 32768 - 7), &p);
-        snprintf(part, sizeof part, "\"%s\":{\"_marker\":\"[TRUNCATED]\",\"_originalBytes\":32769,\"_truncated\":true},\"%sTruncated\":true,",
-                 names[i], names[i]);
+        snprintf(
+            part, sizeof part,
+            "\"%s\":{\"_marker\":\"[TRUNCATED]\",\"_originalBytes\":32769,\"_truncated\":true},\"%sTruncated\":true,",
+            names[i], names[i]);
         if (i == 0)
             CU_ASSERT_TRUE(help_holds(text, part));
-        snprintf(part, sizeof part, "\"%s\":{\"_marker\":\"[TRUNCATED]\",\"_originalBytes\":32769,\"_truncated\":true},", names[i]);
+        snprintf(part, sizeof part,
+                 "\"%s\":{\"_marker\":\"[TRUNCATED]\",\"_originalBytes\":32769,\"_truncated\":true},", names[i]);
         CU_ASSERT_TRUE(help_holds(text, part));
         snprintf(part, sizeof part, "\"%sTruncated\":true,", names[i]);
         CU_ASSERT_TRUE(help_holds(text, part));
@@ -154,6 +157,7 @@ static void test_large_then_small(void)
     event_policy_destroy(policy);
 }
 
-HARNESS_MAIN("limits", {"metadata and diff, to the byte", test_exact_limit}, {"measured after masking", test_measured_after_masking},
-             {"the whole event", test_event_limit}, {"size and depth of the input", test_input_limits},
-             {"settings out of range", test_bad_settings}, {"large, then small", test_large_then_small})
+HARNESS_MAIN("limits", {"metadata and diff, to the byte", test_exact_limit},
+             {"measured after masking", test_measured_after_masking}, {"the whole event", test_event_limit},
+             {"size and depth of the input", test_input_limits}, {"settings out of range", test_bad_settings},
+             {"large, then small", test_large_then_small})

@@ -54,7 +54,8 @@ static void configure(struct rig *r, const char *name, const char *journal, cons
     snprintf(r->dir, sizeof r->dir, "%s/%s", harness_tmpdir(), name);
     CU_ASSERT_EQUAL_FATAL(mkdir(r->dir, 0700), 0);
     snprintf(r->conf, sizeof r->conf,
-             "service = \"tests\";\njournal = { path = \"%s/journal\"; ring_size = \"1MiB\"; segment_size = \"1MiB\"; %s };\n%s\n"
+             "service = \"tests\";\njournal = { path = \"%s/journal\"; ring_size = \"1MiB\"; segment_size = \"1MiB\"; "
+             "%s };\n%s\n"
              "sinks = ( { plugin = \"file\"; name = \"trail\"; path = \"%s/trail.jsonl\"; fsync = \"never\"; },\n"
              "          { plugin = \"null\"; } );\n",
              r->dir, journal, extra, r->dir);
@@ -98,7 +99,8 @@ static void takes_events_and_gives_receipts(void)
     aw_set_string(b, "eventId", "my-id-1");
     struct aw_receipt first = {.struct_size = sizeof first}, second = first;
     CU_ASSERT_EQUAL(aw_log(r.logger, b, &first), 0);
-    static const char json[] = "{\"action\":\"a.b\",\"outcome\":\"DENIED\",\"actor\":{\"type\":\"user\",\"id\":\"u2\"}}";
+    static const char json[] =
+        "{\"action\":\"a.b\",\"outcome\":\"DENIED\",\"actor\":{\"type\":\"user\",\"id\":\"u2\"}}";
     CU_ASSERT_EQUAL(aw_log_json(r.logger, json, sizeof json - 1, &second), 0);
     CU_ASSERT_EQUAL(first.seq, 1);
     CU_ASSERT_EQUAL(second.seq, 2);
@@ -241,7 +243,8 @@ static void forked_child_is_refused(void)
     CU_ASSERT_EQUAL(aw_log(r.logger, b, NULL), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        int ok = aw_log(r.logger, b, NULL) == AW_ERR_FORK && aw_flush(r.logger, 0) == AW_ERR_FORK && aw_close(r.logger, 0) == AW_ERR_FORK;
+        int ok = aw_log(r.logger, b, NULL) == AW_ERR_FORK && aw_flush(r.logger, 0) == AW_ERR_FORK &&
+                 aw_close(r.logger, 0) == AW_ERR_FORK;
         _exit(ok ? 0 : 1);
     }
     int status = -1;
@@ -364,8 +367,9 @@ static void modes_block_drop_and_disk(void)
 }
 
 HARNESS_MAIN("logger", {"takes events and gives receipts", takes_events_and_gives_receipts},
-             {"invalid events list every problem", invalid_events_list_every_problem}, {"contexts are layered", contexts_are_layered},
-             {"check touches nothing", check_touches_nothing}, {"all that is wrong is said at once", all_that_is_wrong_is_said_at_once},
+             {"invalid events list every problem", invalid_events_list_every_problem},
+             {"contexts are layered", contexts_are_layered}, {"check touches nothing", check_touches_nothing},
+             {"all that is wrong is said at once", all_that_is_wrong_is_said_at_once},
              {"a second opener is told who has it", second_opener_is_told_who_has_it},
              {"a forked child is refused", forked_child_is_refused}, {"many threads", many_threads},
              {"undelivered events wait for the next open", undelivered_events_wait_for_the_next_open},

@@ -27,12 +27,15 @@ static uint64_t to_bits(double d)
     return bits;
 }
 
-/* Of every kind that matters: any bit pattern, borders of powers of two, decimals as programs write them, big integers. */
+/* Of every kind that matters: any bit pattern, borders of powers of two, decimals as programs write them, big integers.
+ */
 static double draw(uint64_t *random, size_t i)
 {
     uint64_t r = harness_random(random);
     switch (i % 8) {
-    case 0: case 1: case 2:
+    case 0:
+    case 1:
+    case 2:
         return from_bits(r);
     case 3:
         return from_bits((r % 2047) << 52) + 0.0; /* powers of two: the interval below is half as wide */
@@ -136,7 +139,8 @@ static void test_oracle(void)
         double back = 0;
         bool same = strcmp(line, mine) == 0;
         mine[n] = ','; /* what may follow a number */
-        bool reads = number_parse(mine, n, &back) && (to_bits(back) == to_bits(values[compared]) || values[compared] == 0);
+        bool reads =
+            number_parse(mine, n, &back) && (to_bits(back) == to_bits(values[compared]) || values[compared] == 0);
         mine[n] = '\0';
         if ((!same || !reads) && bad++ < 5)
             harness_note("%016llx: oracle %s, here %s", (unsigned long long)to_bits(values[compared]), line, mine);
@@ -185,8 +189,16 @@ static void test_integers(void)
     static const struct {
         int64_t v;
         const char *text;
-    } cases[] = {{0, "0"}, {-1, "-1"}, {9, "9"}, {10, "10"}, {99, "99"}, {100, "100"}, {12345, "12345"},
-                 {9007199254740992, "9007199254740992"}, {INT64_MAX, "9223372036854775807"}, {INT64_MIN, "-9223372036854775808"}};
+    } cases[] = {{0, "0"},
+                 {-1, "-1"},
+                 {9, "9"},
+                 {10, "10"},
+                 {99, "99"},
+                 {100, "100"},
+                 {12345, "12345"},
+                 {9007199254740992, "9007199254740992"},
+                 {INT64_MAX, "9223372036854775807"},
+                 {INT64_MIN, "-9223372036854775808"}};
     for (size_t i = 0; i < AW_ARRAY_LEN(cases); i++) {
         char out[32];
         out[number_format_int(cases[i].v, out)] = '\0';
@@ -215,7 +227,8 @@ static void test_locale(void)
     setlocale(LC_ALL, "C");
 }
 
-/* ---- the table, computed anew with numbers of 64 words ---------------------------------------------------------------*/
+/* ---- the table, computed anew with numbers of 64 words
+ * ---------------------------------------------------------------*/
 
 #define WORDS 40
 struct big {

@@ -93,15 +93,18 @@ static void test_render(void)
     out[n] = '\0';
     CU_ASSERT_STRING_EQUAL(
         out, "{\"action\":\"user.login\",\"actor\":{\"id\":\"u-42\",\"type\":\"user\"},\"context\":{\"occurredAt\":"
-             "\"2026-01-01T00:00:00.000Z\",\"tenantId\":\"acme\"},\"eventId\":\"e-42\",\"integrity\":{\"alg\":\"SHA-256\",\"hash\":"
+             "\"2026-01-01T00:00:00.000Z\",\"tenantId\":\"acme\"},\"eventId\":\"e-42\",\"integrity\":{\"alg\":\"SHA-"
+             "256\",\"hash\":"
              "\"00070e151c232a31383f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9\",\"prevHash\":"
-             "\"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff000102030405060708090a0b0c0d0e0f\",\"seq\":7},\"metadata\":{\"pad\":\"xxx\"},"
+             "\"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff000102030405060708090a0b0c0d0e0f\",\"seq\":7},\"metadata\":{\"pad\":"
+             "\"xxx\"},"
              "\"outcome\":\"SUCCESS\",\"schemaVersion\":1}");
     CU_ASSERT_EQUAL_FATAL(record_check(buf, build(buf, support_event(NULL, 1, 0), RECORD_FIRST), &v), 0);
     n = record_render_integrity(&v, integrity);
     integrity[n] = '\0';
-    CU_ASSERT_STRING_EQUAL(integrity, "{\"alg\":\"SHA-256\",\"hash\":"
-                                      "\"00070e151c232a31383f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9\",\"seq\":7}");
+    CU_ASSERT_STRING_EQUAL(integrity,
+                           "{\"alg\":\"SHA-256\",\"hash\":"
+                           "\"00070e151c232a31383f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9\",\"seq\":7}");
     CU_ASSERT_EQUAL_FATAL(record_check(buf, build(buf, support_event(NULL, 1, 0), RECORD_UNCHAINED), &v), 0);
     n = record_render_integrity(&v, integrity);
     integrity[n] = '\0';
@@ -109,4 +112,5 @@ static void test_render(void)
 }
 
 HARNESS_MAIN("record", {"round trip", test_round_trip}, {"every flipped bit is seen", test_every_flip_is_seen},
-             {"offsets outside are not believed", test_hostile_fields}, {"the event with its integrity member", test_render})
+             {"offsets outside are not believed", test_hostile_fields},
+             {"the event with its integrity member", test_render})

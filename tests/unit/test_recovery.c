@@ -1,4 +1,7 @@
-/* test_recovery.c - damage, truncation, kill -9: what was acknowledged is found again. SPDX-License-Identifier: Apache-2.0 */
+/* test_recovery.c - damage, truncation, kill -9: what was acknowledged is found again.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "base/base.h"
@@ -55,7 +58,8 @@ static void remove_in(const char *sub, const char *prefix, const char *but)
     if (!d)
         return;
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        if (e->d_name[0] == '.' || strncmp(e->d_name, prefix, strlen(prefix)) != 0 || (but && strcmp(e->d_name, but) == 0))
+        if (e->d_name[0] == '.' || strncmp(e->d_name, prefix, strlen(prefix)) != 0 ||
+            (but && strcmp(e->d_name, but) == 0))
             continue;
         snprintf(path, sizeof path, "%s/%s/%s", dir, sub, e->d_name);
         (void)unlink(path);
@@ -133,13 +137,14 @@ static unsigned flip_one(const struct journal_options *o, uint64_t n)
         return 1;
     uint64_t missing = read_missing(j, &seq, n);
     const char *text = support_problems();
-    unsigned bad = missing > 1 || (missing == 1 && !names_seq(text, seq)) || (missing == 0 && strstr(text, "missing events:"));
+    unsigned bad =
+        missing > 1 || (missing == 1 && !names_seq(text, seq)) || (missing == 0 && strstr(text, "missing events:"));
     struct journal_usage u;
     journal_get_usage(j, &u);
     bad |= u.lost != missing || journal_head(j) != n;
     if (bad)
-        harness_note("missing %" PRIu64 " (seq %" PRIu64 "), lost %" PRIu64 ", head %" PRIu64 ": %s", missing, seq, u.lost,
-                     journal_head(j), text);
+        harness_note("missing %" PRIu64 " (seq %" PRIu64 "), lost %" PRIu64 ", head %" PRIu64 ": %s", missing, seq,
+                     u.lost, journal_head(j), text);
     bad |= journal_close(j) != 0;
     return bad;
 }
@@ -153,8 +158,8 @@ static struct journal_options fast_options(const char *name)
     return o;
 }
 
-static unsigned flip_bytes(const struct journal_options *o, const char *name, const uint8_t *good, size_t len, uint64_t n,
-                           size_t first, size_t stride)
+static unsigned flip_bytes(const struct journal_options *o, const char *name, const uint8_t *good, size_t len,
+                           uint64_t n, size_t first, size_t stride)
 {
     char path[700];
     snprintf(path, sizeof path, "%s/%s", dir, name);
@@ -266,7 +271,10 @@ static void test_truncate(void)
     unsigned failed = 0;
     bool late = false;
     uint64_t patience = clock_mono_ns() + 30000000000u; /* as above */
-    for (size_t keep = 0; keep < len && failed < 5; keep += keep < SEGMENT_DATA - 8 ? 64 : harness_sanitized() ? 41 : late ? 29 : 1) {
+    for (size_t keep = 0; keep < len && failed < 5; keep += keep < SEGMENT_DATA - 8 ? 64
+                                                            : harness_sanitized()   ? 41
+                                                            : late                  ? 29
+                                                                                    : 1) {
         late = late || (clock_mono_ns() > patience && !getenv("AW_TEST_LONG"));
         reset(name);
         support_write(path, good, keep);
@@ -297,8 +305,8 @@ static void test_truncate(void)
         ok = ok && journal_append(j, support_event("t0", 777, 0), UINT64_MAX, &r) == 0 && r.seq == head + 1;
         ok = ok && journal_close(j) == 0;
         if (!ok)
-            harness_note("keep %zu: whole %" PRIu64 ", missing %" PRIu64 ", lost %" PRIu64 ", head %" PRIu64 ": %s", keep, whole,
-                         missing, u.lost, head, support_problems());
+            harness_note("keep %zu: whole %" PRIu64 ", missing %" PRIu64 ", lost %" PRIu64 ", head %" PRIu64 ": %s",
+                         keep, whole, missing, u.lost, head, support_problems());
         failed += !ok;
     }
     CU_ASSERT_EQUAL(failed, 0);
@@ -387,7 +395,8 @@ static void test_other_files_damaged(void)
     CU_ASSERT_EQUAL(journal_close(j), 0);
 }
 
-/* ---- kill -9 ------------------------------------------------------------------------------------------------------- */
+/* ---- kill -9 -------------------------------------------------------------------------------------------------------
+ */
 
 static void child_logs(const struct journal_options *o, int out, uint64_t start, bool synced)
 {
@@ -408,8 +417,8 @@ static void child_logs(const struct journal_options *o, int out, uint64_t start,
 }
 
 /* Kills a child after a random number of acknowledged events. *receipts: of all acknowledged ones. */
-static uint64_t run_and_kill(const struct journal_options *o, uint64_t start, uint64_t *state, struct journal_receipt *receipts,
-                             size_t max)
+static uint64_t run_and_kill(const struct journal_options *o, uint64_t start, uint64_t *state,
+                             struct journal_receipt *receipts, size_t max)
 {
     int p[2];
     if (pipe(p) < 0)
@@ -486,14 +495,15 @@ static void test_kill(void)
             wrong += journal_lookup_hash(j, i, hash) != 0 || memcmp(hash, receipts[i].hash, 32) != 0;
     }
     CU_ASSERT_EQUAL(wrong, 0);
-    harness_note("%" PRIu64 " events over %d kills, %" PRIu64 " of them found in the ring", acked, (int)POINTS, recovered);
+    harness_note("%" PRIu64 " events over %d kills, %" PRIu64 " of them found in the ring", acked, (int)POINTS,
+                 recovered);
     CU_ASSERT(recovered > 0);
     CU_ASSERT_EQUAL(journal_close(j), 0);
     free(receipts);
 }
 
-/* A ring that was written under another boot, as after a power loss: what follows the segments without a gap is believed,
- * the rest is reported as lost, and no number is given out twice. */
+/* A ring that was written under another boot, as after a power loss: what follows the segments without a gap is
+ * believed, the rest is reported as lost, and no number is given out twice. */
 static void test_other_boot(void)
 {
     struct journal_options o = options_in("boot");
@@ -544,4 +554,5 @@ HARNESS_MAIN("recovery", {"one flipped byte costs one record, each byte of 200 r
              {"one flipped byte in 1,000 records", test_flip_each_byte_long}, {"cut off anywhere", test_truncate},
              {"what is lost is reported once", test_lost_stays_known},
              {"damaged ring, lock and cursor files do not prevent a start", test_other_files_damaged},
-             {"kill -9 loses nothing that was acknowledged", test_kill}, {"after a power loss: no event twice, no number twice", test_other_boot})
+             {"kill -9 loses nothing that was acknowledged", test_kill},
+             {"after a power loss: no event twice, no number twice", test_other_boot})

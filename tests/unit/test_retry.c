@@ -70,4 +70,5 @@ static void threshold_zero_never_opens(void)
 
 HARNESS_MAIN("retry", {"delays stay within bounds and use them", delay_is_within_bounds},
              {"extreme settings do not overflow", delay_survives_extreme_settings},
-             {"breaker: closed, open, half-open", breaker_opens_and_closes}, {"threshold 0 never opens", threshold_zero_never_opens})
+             {"breaker: closed, open, half-open", breaker_opens_and_closes},
+             {"threshold 0 never opens", threshold_zero_never_opens})

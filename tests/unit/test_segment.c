@@ -1,4 +1,7 @@
-/* test_segment.c - segment headers, names, and scanning damaged files; sequence sets. SPDX-License-Identifier: Apache-2.0 */
+/* test_segment.c - segment headers, names, and scanning damaged files; sequence sets.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "base/base.h"
@@ -67,8 +70,15 @@ static void test_names(void)
     segment_name(1ull << 53, 17, name);
     CU_ASSERT_STRING_EQUAL(name, "seg-0020000000000000-11.awj");
     CU_ASSERT(segment_parse_name(name, &first, &number) && first == 1ull << 53 && number == 17);
-    static const char *const wrong[] = {"seg-abc.awj", "seg-0000000000000abc.awj.tmp", "seg-0000000000000ABC.awj", "ring",
-                                        "seg-0000000000000abc-00.awj", "seg-0000000000000000.awj", "seg-ffffffffffffffff.awj", ".seg-0000000000000abc.awj", ""};
+    static const char *const wrong[] = {"seg-abc.awj",
+                                        "seg-0000000000000abc.awj.tmp",
+                                        "seg-0000000000000ABC.awj",
+                                        "ring",
+                                        "seg-0000000000000abc-00.awj",
+                                        "seg-0000000000000000.awj",
+                                        "seg-ffffffffffffffff.awj",
+                                        ".seg-0000000000000abc.awj",
+                                        ""};
     for (size_t i = 0; i < AW_ARRAY_LEN(wrong); i++)
         CU_ASSERT_FALSE(segment_parse_name(wrong[i], &first, &number));
 }
@@ -129,7 +139,8 @@ static void test_hostile(void)
     const size_t len = 1u << 20;
     uint8_t *bytes = malloc(len);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
-    struct record_header h = {.magic = RECORD_MAGIC, .kind = RECORD_KIND_NOTE, .json_len = 400000, .total_len = 400136, .seq = 1};
+    struct record_header h = {
+        .magic = RECORD_MAGIC, .kind = RECORD_KIND_NOTE, .json_len = 400000, .total_len = 400136, .seq = 1};
     for (size_t at = 0; at + sizeof h <= len; at += sizeof h)
         memcpy(bytes + at, &h, sizeof h);
     CU_ASSERT_EQUAL(pwrite(fd, bytes, len, 0), (ssize_t)len);
@@ -184,5 +195,6 @@ static void test_seqset(void)
     seqset_free(&s);
 }
 
-HARNESS_MAIN("segment", {"the header is there twice", test_header}, {"names", test_names}, {"damage costs one record", test_damage},
-             {"hostile bytes", test_hostile}, {"sets of sequence numbers", test_seqset})
+HARNESS_MAIN("segment", {"the header is there twice", test_header}, {"names", test_names},
+             {"damage costs one record", test_damage}, {"hostile bytes", test_hostile},
+             {"sets of sequence numbers", test_seqset})
