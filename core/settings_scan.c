@@ -66,6 +66,8 @@ static void string(struct scan *s)
             complain(s, "a string cannot hold the NUL character", NULL, 0);
         c += *c == '\\' && c + 1 < s->end ? 2 : 1;
     }
+    if (c >= s->end)
+        complain(s, "the string that begins here has no end", NULL, 0);
     pass(s, c < s->end ? c + 1 : s->end);
 }
 

@@ -10,6 +10,14 @@
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* libconfig 1.5 forgets a string it was reading when it meets a syntax error: not ours to mend. Asked by LeakSanitizer.
+ */
+extern const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libconfig\n";
+}
+
 static size_t errors(void)
 {
     size_t n, count = 0;

@@ -247,6 +247,7 @@ static void test_messages(void)
         {"x = ((((((((((((((((((((((((((((((((((((1))))))))))))))))))))))))))))))))))));",
          "nested deeper than 32 levels"},
         {"/* never ends", "the comment /* has no end */"},
+        {"service = \"never ends;", "the string that begins here has no end"},
     };
     for (size_t i = 0; i < AW_ARRAY_LEN(cases); i++)
         CU_ASSERT(complains(cases[i].setting, cases[i].message));
