@@ -44,8 +44,7 @@ static inline void add_field(struct writer *w, uint32_t field, const char *start
     p->field_count++;
 }
 
-/* ---- values
- * ------------------------------------------------------------------------------------------------------------*/
+/* ---- values ---- */
 
 /* Room for text that the bound did not foresee. NULL: no memory. */
 static char *make_room(struct writer *w, char *out, size_t more)
@@ -205,8 +204,7 @@ static char *put_members(struct writer *w, char *out, const struct json_node *ba
     return out;
 }
 
-/* ---- known members
- * -----------------------------------------------------------------------------------------------------*/
+/* ---- known members ---- */
 
 static inline char *put_literal(char *out, const struct slot_spec *s)
 {
@@ -385,8 +383,7 @@ static char *put_all(struct writer *w, char *out)
     return out;
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- the whole ---- */
 
 static void find_scope(struct prepared *p)
 {

@@ -19,6 +19,8 @@ enum json_type { JSON_NONE, JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_
 #define JSON_KEY_ESCAPE 8u
 #define JSON_KEY_NON_ASCII 16u
 
+#define JSON_TEXT_PAD 64u /* zero bytes behind a document's text */
+
 struct json_node {
     const char *text;  /* string: decoded; number, true, false, null: canonical text; containers: NULL */
     const char *key;   /* decoded; NULL in arrays and at the top */

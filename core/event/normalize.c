@@ -21,8 +21,7 @@
 #define PATH_TEXT 160u
 #define MARKS 64u
 
-/* ---- messages
- * ----------------------------------------------------------------------------------------------------------*/
+/* ---- messages ---- */
 
 /* A name as part of a problem's path: cut to fit, at a character. */
 static AW_COLD void path_text(char out[PATH_TEXT], const char *before, const struct json_node *n)
@@ -58,8 +57,7 @@ static AW_COLD int out_of_memory(void)
     return diag_problem(AW_ERR_NOMEM, "", "out of memory");
 }
 
-/* ---- sources
- * -----------------------------------------------------------------------------------------------------------*/
+/* ---- sources ---- */
 
 static inline void set_slot(struct emit *e, unsigned slot, const struct json_node *node, const struct json_node *base)
 {
@@ -175,8 +173,7 @@ static void take_defaults(struct emit *e)
     e->bound += p->defaults_bound;
 }
 
-/* ---- unknown members at the top
- * ----------------------------------------------------------------------------------------*/
+/* ---- unknown members at the top ---- */
 
 static struct json_node *make_node(struct emit *e, unsigned which, uint8_t type, const char *text, size_t len)
 {
@@ -239,8 +236,7 @@ static AW_COLD bool take_unknown(struct emit *e, const struct json_node *base, c
     return e->policy->strict || move_unknown(e, base, top);
 }
 
-/* ---- checks
- * ------------------------------------------------------------------------------------------------------------*/
+/* ---- checks ---- */
 
 static AW_COLD void check_slot_type(struct emit *e, unsigned slot)
 {
@@ -411,8 +407,7 @@ static void check(struct emit *e)
         refuse_extra(e);
 }
 
-/* ---- what nobody gave
- * --------------------------------------------------------------------------------------------------*/
+/* ---- what nobody gave ---- */
 
 /* An object is there when one of its members is. */
 static void complete_groups(struct emit *e)

@@ -84,8 +84,7 @@ void redact_start(const struct event_policy *policy, uint64_t *to);
 unsigned redact_step(const struct event_policy *policy, const uint64_t *from, const char *name, size_t len,
                      uint64_t *to, bool *ret_alive);
 
-/* ---- value scanners (scan.c)
- * ----------------------------------------------------------------------------------------*/
+/* ---- value scanners (scan.c) ---- */
 
 /* Might a scanner find something in the text? Cheap, errs on the side of yes. 64 bytes behind the text must be
  * readable. */

@@ -39,8 +39,7 @@ size_t policy_normalise(const char *name, size_t len, char *out, size_t max)
     return n;
 }
 
-/* ---- names
- * -------------------------------------------------------------------------------------------------------------*/
+/* ---- names ---- */
 
 static size_t name_hash(const char *name, size_t len)
 {
@@ -98,8 +97,7 @@ static int add_name(struct event_policy *p, struct name_set *set, const struct e
     return 0;
 }
 
-/* ---- patterns
- * ----------------------------------------------------------------------------------------------------------*/
+/* ---- patterns ---- */
 
 /* Names of all sorts: a pattern that matches each of them would mask everything. */
 static bool matches_everything(const struct event_policy *p, const pcre2_code *code, pcre2_match_data *md)
@@ -189,8 +187,7 @@ static int add_patterns(struct event_policy *p, const struct event_settings *s)
     return rc;
 }
 
-/* ---- paths
- * -------------------------------------------------------------------------------------------------------------*/
+/* ---- paths ---- */
 
 static size_t count_steps(const struct event_rule *rules, size_t count)
 {
@@ -370,8 +367,7 @@ static int judge_names(struct event_policy *p)
     return 0;
 }
 
-/* ---- everything
- * --------------------------------------------------------------------------------------------------------*/
+/* ---- everything ---- */
 
 static int set_mask(struct event_policy *p, const struct event_settings *s)
 {

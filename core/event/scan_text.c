@@ -70,8 +70,7 @@ static bool has_any_case(const char *s, size_t at, size_t len, const char *word)
     return true;
 }
 
-/* ---- card numbers
- * ------------------------------------------------------------------------------------------------------*/
+/* ---- card numbers ---- */
 
 static bool luhn(const char *digits, size_t n)
 {
@@ -166,8 +165,7 @@ bool scan_number(const char *text, size_t len)
     return len >= 13 && len <= 19 && luhn(text, len) && issued(text, len);
 }
 
-/* ---- tokens
- * ------------------------------------------------------------------------------------------------------------*/
+/* ---- tokens ---- */
 
 static struct span jwt(const char *s, size_t at, size_t len)
 {
@@ -240,8 +238,7 @@ static struct span prefixed(const char *s, size_t at, size_t len)
     return no_span;
 }
 
-/* ---- credentials of HTTP
- * -----------------------------------------------------------------------------------------------*/
+/* ---- credentials of HTTP ---- */
 
 static bool has_digit(const char *s, size_t at, size_t n)
 {
@@ -297,8 +294,7 @@ static struct span basic(const char *s, size_t at, size_t len)
     return n >= 4 && colon && printable ? (struct span){start, start + n} : no_span;
 }
 
-/* ---- all together
- * ------------------------------------------------------------------------------------------------------*/
+/* ---- all together ---- */
 
 static struct span match_at(const char *s, size_t at, size_t len)
 {

@@ -184,8 +184,7 @@ int event_parse_stored(const char *json, size_t len, struct stored_event *ret)
     return AW_SUCCESS;
 }
 
-/* ---- single fields
- * -----------------------------------------------------------------------------------------------------*/
+/* ---- single fields ---- */
 
 size_t event_unescape(const char *in, size_t len, char *out)
 {

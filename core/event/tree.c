@@ -32,8 +32,7 @@ void tree_release(struct event_tree *t)
     tree_init(t);
 }
 
-/* ---- texts and values
- * --------------------------------------------------------------------------------------------------*/
+/* ---- texts and values ---- */
 
 static char *keep_text(struct event_tree *t, const char *text, size_t len)
 {
@@ -105,8 +104,7 @@ static int put_key(struct event_tree *t, struct json_node *n, const char *key, s
     return AW_SUCCESS;
 }
 
-/* ---- members
- * -----------------------------------------------------------------------------------------------------------*/
+/* ---- members ---- */
 
 bool tree_link(struct event_tree *t, uint32_t object, uint32_t child)
 {
@@ -159,8 +157,7 @@ static uint32_t find_child(const struct event_tree *t, uint32_t object, const ch
     return 0;
 }
 
-/* ---- paths
- * -------------------------------------------------------------------------------------------------------------*/
+/* ---- paths ---- */
 
 struct step {
     enum { STEP_NAME, STEP_APPEND, STEP_INDEX } kind;
@@ -358,8 +355,7 @@ int tree_set(struct event_tree *t, const char *path, const struct tree_value *v,
     return AW_SUCCESS;
 }
 
-/* ---- copies
- * ------------------------------------------------------------------------------------------------------------*/
+/* ---- copies ---- */
 
 static uint32_t import_one(struct event_tree *t, const struct json_node *node, bool copy_texts)
 {
@@ -433,8 +429,7 @@ bool tree_copy(struct event_tree *t, const struct event_tree *from)
     return true;
 }
 
-/* ---- JSON
- * --------------------------------------------------------------------------------------------------------------*/
+/* ---- JSON ---- */
 
 /* actor, context and target are taken apart: their known members go to their slots. */
 static int take_group(struct event_tree *t, unsigned group, const struct json_doc *from, const uint32_t *slots)

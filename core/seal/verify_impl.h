@@ -128,9 +128,7 @@ bool verify_seqs_add(struct verify_seqs *seqs, uint64_t seq);
 int verify_seqs_gaps(const struct verify_seqs *seqs, bool (*fn)(void *arg, uint64_t from, uint64_t to), void *arg);
 void verify_seqs_clear(struct verify_seqs *seqs);
 
-/* ---- scopes and breaks (verify_scope.c, verify_break.c, verify_link.c)
- * ----------------------------------------------------------------------------
- */
+/* ---- scopes and breaks (verify_scope.c, verify_break.c, verify_link.c) ---- */
 
 enum { VERIFY_SIDES = 8, VERIFY_BREAKS = 4, VERIFY_TIME = 40 };
 

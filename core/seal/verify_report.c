@@ -169,8 +169,7 @@ void verify_findings_clear(struct verifier *v)
     v->queue_end = &v->queue;
 }
 
-/* ---- heads known from elsewhere
- * -------------------------------------------------------------------------------------- */
+/* ---- heads known from elsewhere ---- */
 
 /* "SCOPE=HASH" up to a comma or the end: a scope may hold both characters, so the hash decides where it ends. */
 static const char *expected_one(struct verifier *v, const char *p)
@@ -252,8 +251,7 @@ static void finish_one_expected(struct verifier *v, const struct verify_expected
                      (unsigned long long)(s->count - e->at));
 }
 
-/* ---- the end of the trail
- * --------------------------------------------------------------------------------------------- */
+/* ---- the end of the trail ---- */
 
 struct gap_arg {
     struct verifier *v;

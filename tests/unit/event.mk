@@ -42,3 +42,12 @@ test_canon_t_SOURCES = tests/unit/test_canon.c tests/unit/event_help.h
 test_canon_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_canon_t_CFLAGS = $(UNIT_CFLAGS)
 test_canon_t_LDADD = $(UNIT_LIBS)
+
+if HAVE_JANSSON
+check_PROGRAMS += test_json_jansson.t
+TESTS += test_json_jansson.t
+test_json_jansson_t_SOURCES = tests/unit/test_json_jansson.c
+test_json_jansson_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_json_jansson_t_CFLAGS = $(UNIT_CFLAGS) $(JANSSON_CFLAGS)
+test_json_jansson_t_LDADD = $(UNIT_LIBS) $(JANSSON_LIBS)
+endif

@@ -253,8 +253,7 @@ static void test_structure(void)
     json_doc_destroy(doc);
 }
 
-/* ---- properties
- * ------------------------------------------------------------------------------------------------------*/
+/* ---- properties ---- */
 
 struct maker {
     uint64_t *random;

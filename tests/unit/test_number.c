@@ -227,8 +227,7 @@ static void test_locale(void)
     setlocale(LC_ALL, "C");
 }
 
-/* ---- the table, computed anew with numbers of 64 words
- * ---------------------------------------------------------------*/
+/* ---- the table, computed anew with numbers of 64 words ---- */
 
 #define WORDS 40
 struct big {

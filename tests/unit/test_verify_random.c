@@ -304,8 +304,7 @@ static void test_threads(void)
     trail_free(&t);
 }
 
-/* ---- a second opinion
- * ------------------------------------------------------------------------------------------------ */
+/* ---- a second opinion ---- */
 
 /* Runs the oracle; its output as lines of a trail. False: it could not run. */
 static bool oracle(const char *arguments, struct trail *ret)
