@@ -76,8 +76,8 @@ struct journal_cursor {
 
 struct journal {
     /* ---- append_lock; on cache lines of their own ---- */
-    _Alignas(64) struct brief_lock append_lock;
-    uint64_t next_seq;
+    _Alignas(64) struct brief_lock append_lock; /* alone: those who wait look at it all the time */
+    _Alignas(64) uint64_t next_seq;
     uint64_t head;      /* the ring's, as this process wrote it */
     uint64_t tail_seen; /* the ring's tail when last looked at */
     struct chain_table *chains;
@@ -90,7 +90,6 @@ struct journal {
     _Atomic uint32_t writer_idle; /* the writer sleeps without a time limit: an appender must wake it */
 
     /* ---- progress ---- */
-    _Alignas(64) _Atomic uint64_t head_seq;
     _Alignas(64) _Atomic uint64_t written_seq;
     _Atomic uint64_t durable_seq, oldest_seq;
     _Atomic uint64_t bytes; /* over all segments */
@@ -142,7 +141,7 @@ static inline int base_take_fd(int *fd)
 /* ---- journal.c ---- */
 static inline uint64_t journal_head_seq(const struct journal *j)
 {
-    return atomic_load_explicit(&j->head_seq, memory_order_acquire);
+    return atomic_load_explicit(&j->ring.header->head_seq, memory_order_acquire);
 }
 bool journal_in_child(const struct journal *j); /* after fork: nothing here may be touched */
 void journal_derive_keys(struct journal *j);    /* from identity.key */

@@ -195,9 +195,8 @@ static AW_HOT int append_locked(struct journal *j, const struct prepared *event,
     struct ring_header *shared = j->ring.header;
     atomic_store_explicit(&shared->head_seq, h->seq, memory_order_release);
     atomic_store_explicit(&shared->head_seq_inverted, ~h->seq, memory_order_release);
-    /* Before the ring's head: nobody may read or acknowledge an event that journal_head() does not know yet. */
-    atomic_store_explicit(&j->head_seq, h->seq, memory_order_release);
-    /* Sequentially consistent: the look at writer_idle afterwards must not come before it. */
+    /* head_seq came before: nobody may read or acknowledge an event that journal_head() does not know yet.
+     * Sequentially consistent: the look at writer_idle afterwards must not come before it. */
     atomic_store(&shared->head, j->head);
     return 0;
 }

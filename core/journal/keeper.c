@@ -113,7 +113,7 @@ static void warn_idle_cursors(struct journal *j)
         pthread_mutex_lock(&j->list_lock);
         bool open = c->open;
         pthread_mutex_unlock(&j->list_lock);
-        if (open || c->warned_idle || atomic_load(&c->acked) >= oldest + (atomic_load(&j->head_seq) - oldest) / 2)
+        if (open || c->warned_idle || atomic_load(&c->acked) >= oldest + (journal_head_seq(j) - oldest) / 2)
             continue;
         c->warned_idle = true;
         journal_log(

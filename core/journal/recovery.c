@@ -130,6 +130,17 @@ static void take_note(struct recovery *r, const struct record_view *v)
 
 /* ---- segments ---------------------------------------------------------------------------------------------------- */
 
+/* An event has a scope, which is a keyed hash, and a time; other records have zeros there, whatever byte of them is
+ * damaged. */
+static bool no_event(const struct record_header *h)
+{
+    const uint8_t *p = (const uint8_t *)h + offsetof(struct record_header, occurred_ns);
+    unsigned set = 0;
+    for (size_t i = 0; i < RECORD_HEADER - offsetof(struct record_header, occurred_ns); i++)
+        set += p[i] != 0;
+    return set <= 4 && (h->magic == RECORD_MAGIC || h->kind > RECORD_KIND_EVENT);
+}
+
 /* Damage at the very end: which seqs did it hold? A header whose magic and kind survived tells; else one event is
  * assumed. */
 static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
@@ -139,8 +150,8 @@ static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
     for (uint64_t at = from; at + sizeof h <= to && at - from < (4u << 20); at += 8) {
         if (fs_pread_full(fd, &h, sizeof h, at) != (ssize_t)sizeof h)
             break;
-        if (at == from && h.kind >= RECORD_KIND_SNAPSHOT && h.kind <= RECORD_KIND_NOTE && h.field_count == 0)
-            guess = r->last; /* no event */
+        if (at == from && no_event(&h))
+            guess = r->last;
         if (h.magic == RECORD_MAGIC && h.kind == RECORD_KIND_EVENT && h.seq > guess &&
             h.seq <= r->last + 1 + (at - from) / RECORD_HEADER)
             guess = h.seq;
@@ -214,8 +225,19 @@ static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t 
     return 0;
 }
 
+/* A process that is killed between making a segment and writing its header leaves zeros. */
+static bool blank(int fd)
+{
+    uint8_t page[SEGMENT_DATA];
+    ssize_t n = fs_pread_full(fd, page, sizeof page, 0);
+    for (ssize_t i = 0; i < n; i++)
+        if (page[i] != 0)
+            return false;
+    return n >= 0;
+}
+
 /* The header page: says who the journal is. Sets *ret_identity when it is sound. */
-static int read_identity(struct recovery *r, struct segment *s, int fd, uint64_t file_size, bool *have,
+static int read_identity(struct recovery *r, struct segment *s, int fd, bool *have,
                          struct journal_identity *ret_identity)
 {
     struct journal_identity identity;
@@ -230,7 +252,7 @@ static int read_identity(struct recovery *r, struct segment *s, int fd, uint64_t
     }
     if (rc < 0 && rc != -EBADMSG && rc != -EIO)
         return rc;
-    if (file_size > SEGMENT_DATA && copies < 2)
+    if (copies < 2 && !blank(fd))
         diag_problem(0, r->j->path, "%s: %s of its header is damaged; %s", name, copies ? "one copy" : "every copy",
                      copies ? "the other one is used" : "its records are read without it");
     if (rc == 0 && first_seq != s->first_seq)
@@ -311,7 +333,7 @@ static int identify_one(struct recovery *r, struct segment *s, int fd, uint64_t 
 {
     struct identity_search *f = arg;
     f->records = f->records || size > SEGMENT_DATA;
-    return read_identity(r, s, fd, size, &f->have, &f->identity);
+    return read_identity(r, s, fd, &f->have, &f->identity);
 }
 
 static int scan_one(struct recovery *r, struct segment *s, int fd, uint64_t size, void *arg)
@@ -461,7 +483,6 @@ static void settle(struct recovery *r, bool clean)
     for (size_t i = 0; i < AW_ARRAY_LEN(j->snapshots); i++)
         j->snapshots[i].durable = j->snapshots[i].complete && clean;
     j->next_seq = r->last + 1;
-    atomic_store(&j->head_seq, r->last);
     atomic_store(&j->written_seq, r->last);
     atomic_store(&j->durable_seq, clean ? r->last : 0);
     atomic_store(&j->dirty, !clean);
