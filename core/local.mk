@@ -15,5 +15,7 @@ include core/logger.mk
 lib_LTLIBRARIES += libauditwell.la
 libauditwell_la_SOURCES =
 # One C++-free dummy would change nothing: the library is libcore.la with only the public symbols (visibility) exported.
-libauditwell_la_LIBADD = libcore.la
-libauditwell_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^aw_'
+libauditwell_la_LIBADD = libcore.la $(BUILTIN_LIBS)
+EXTRA_libauditwell_la_DEPENDENCIES = $(BUILTIN_DEPENDENCIES)
+libauditwell_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^aw_' \
+	$(BUILTIN_DLPREOPEN)

@@ -82,22 +82,31 @@ AC_DEFUN([AW_PLUGIN_NEEDS_PKG], [
   AM_CONDITIONAL([SINK_]m4_toupper([$1]), [test "x$aw_plugin_$1" = xyes])
 ])
 
-# --enable-builtin-plugins=LIST: BUILTIN_SINKS holds the module archives to preload.
+# --enable-builtin-plugins=LIST: these sinks become convenience archives, which libtool preloads into libauditwell
+# (-dlpreopen): core/plugin/dso.c finds them in the table that libtool makes. BUILTIN_LIBS is what the archives need.
 AC_DEFUN([AW_PRELOAD_SETUP], [
   BUILTIN_DLPREOPEN=
   BUILTIN_DEPENDENCIES=
-  AS_IF([test "x$enable_builtin_plugins" != xno && test -n "$enable_builtin_plugins"], [
-    for aw_name in `echo "$enable_builtin_plugins" | tr ',' ' '`; do
-      eval "aw_on=\$aw_plugin_$aw_name"
-      AS_IF([test "x$aw_on" != xyes], [AC_MSG_ERROR([--enable-builtin-plugins: no plugin "$aw_name" is enabled])])
-      BUILTIN_DLPREOPEN="$BUILTIN_DLPREOPEN -dlpreopen sink_$aw_name.la"
-      BUILTIN_DEPENDENCIES="$BUILTIN_DEPENDENCIES sink_$aw_name.la"
-    done
-    AC_DEFINE([AW_BUILTIN_PLUGINS], [1], [plugins are linked into the library])
-  ])
+  BUILTIN_LIBS=
+  AS_CASE([$enable_builtin_plugins], [yes], [AC_MSG_ERROR([--enable-builtin-plugins takes a list, e.g. null,file])],
+    [no|''], [aw_builtin=], [aw_builtin=`echo "$enable_builtin_plugins" | tr ',' ' '`])
+  for aw_name in $aw_builtin; do
+    AS_CASE([" AW_ALL_PLUGINS "], [*" $aw_name "*], [], [AC_MSG_ERROR([--enable-builtin-plugins: there is no plugin "$aw_name"])])
+    eval "aw_on=\$aw_plugin_$aw_name"
+    AS_IF([test "x$aw_on" != xyes], [AC_MSG_ERROR([--enable-builtin-plugins: the plugin "$aw_name" is not enabled])])
+    BUILTIN_DLPREOPEN="$BUILTIN_DLPREOPEN -dlpreopen sink_$aw_name.la"
+    BUILTIN_DEPENDENCIES="$BUILTIN_DEPENDENCIES sink_$aw_name.la"
+    AS_CASE([$aw_name], [file], [BUILTIN_LIBS="$BUILTIN_LIBS $ZSTD_LIBS"], [sqlite], [BUILTIN_LIBS="$BUILTIN_LIBS $SQLITE_LIBS"])
+  done
   AC_SUBST([BUILTIN_DLPREOPEN])
   AC_SUBST([BUILTIN_DEPENDENCIES])
-  AM_CONDITIONAL([BUILTIN_PLUGINS], [test -n "$BUILTIN_DLPREOPEN"])
+  AC_SUBST([BUILTIN_LIBS])
+  AC_SUBST([BUILTIN_SINKS], [$aw_builtin])
+  AS_IF([test -n "$aw_builtin"], [AC_DEFINE([AW_BUILTIN_PLUGINS], [1], [plugins are linked into the library])])
+  AM_CONDITIONAL([BUILTIN_PLUGINS], [test -n "$aw_builtin"])
+  m4_foreach_w([aw_p], AW_ALL_PLUGINS,
+    [AM_CONDITIONAL([BUILTIN_SINK_]m4_toupper(aw_p), [case " $aw_builtin " in *" aw_p "*) :;; *) false;; esac])
+])
 ])
 
 AC_DEFUN([AW_SUMMARY], [

@@ -141,3 +141,8 @@ plugin_probe_LDADD = libcore.la
 
 TESTS += tests/plugins/headers.sh
 EXTRA_DIST += tests/plugins/headers.sh
+
+if BUILTIN_PLUGINS
+TESTS += tests/plugins/builtin.sh
+endif
+EXTRA_DIST += tests/plugins/builtin.sh
