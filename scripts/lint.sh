@@ -24,7 +24,8 @@ lint_format() {
     done
 }
 
-# A file has at most 600 lines (the two public headers are exempt: they are one contract each), a function at most 60.
+# A file has at most 600 lines (the two public headers are exempt: they are one contract each), a function at most 60; a
+# constant inside it does not count.
 lint_size() {
     for file in $(sources); do
         lines=$(wc -l <"$file")
@@ -32,7 +33,11 @@ lint_size() {
         include/audit/*) ;;
         *) [ "$lines" -le 600 ] || offend "$file: $lines lines, at most 600" ;;
         esac
-        long=$(awk '/^\{$/ { start = NR } /^\}$/ && start { if (NR - start - 1 > 60) print start ": function of " NR - start - 1; start = 0 }' "$file")
+        long=$(awk '/^\{$/ { start = NR; table = 0; data = 0 }
+            start && /^ +static const [^;]*=[^;]*$/ { table = 1 }
+            table { data++ }
+            table && /(^ +\}|");$/ { table = 0 }
+            /^\}$/ && start { n = NR - start - 1 - data; if (n > 60) print start ": function of " n; start = 0 }' "$file")
         [ -z "$long" ] || echo "$long" | while read -r one; do echo "lint: $file:$one lines, at most 60"; done
         [ -z "$long" ] || found=1
     done

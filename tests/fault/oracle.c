@@ -193,9 +193,12 @@ bool oracle_check(uint64_t *acked, size_t n, const struct oracle_list *store, ch
         (void)snprintf(why, size, "out of memory");
         return false;
     }
-    memcpy(sorted, store->numbers, store->count * sizeof *sorted);
-    qsort(sorted, store->count, sizeof *sorted, compare);
-    qsort(acked, n, sizeof *acked, compare);
+    if (store->count > 0) {
+        memcpy(sorted, store->numbers, store->count * sizeof *sorted);
+        qsort(sorted, store->count, sizeof *sorted, compare);
+    }
+    if (n > 0)
+        qsort(acked, n, sizeof *acked, compare);
     for (size_t i = 1; i < store->count; i++) {
         if (sorted[i] == sorted[i - 1] && !twice++)
             first_twice = sorted[i];

@@ -220,7 +220,7 @@ static void test_same_as_json(void)
         if (!t)
             help_show_problems();
         CU_ASSERT_PTR_NOT_NULL_FATAL(t);
-        strcpy(first, t);
+        snprintf(first, sizeof first, "%s", t);
         const char *other = help_prepare(policy, json, NULL);
         if (!other || strcmp(first, other) != 0) {
             harness_note("builder %s\n# json %s", first, other ? other : "refused");

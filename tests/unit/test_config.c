@@ -121,32 +121,33 @@ static void test_example(void)
     free(page);
 }
 
+static const char every_key[] = "service = \"a\"; service_version = \"b\"; environment = \"c\"; host = \"d\"; "
+                                "region = \"e\"; instance = \"f\";\n"
+                                "mode = \"block\"; fanout = \"best_effort\"; write_deadline = \"7s\"; plugin_path "
+                                "= \"/p\"; adapters = ();\n"
+                                "journal = { path = \"/j\"; durability = \"disk\"; max_size = \"2GiB\"; "
+                                "segment_size = \"1MiB\"; ring_size = \"1MiB\"; "
+                                "sync_interval = 0; };\nqueue = { timeout = \"3ms\"; };\n"
+                                "redaction = { enabled = false; mask = \"-\"; keys = [ \"k\" ]; paths = ( \"p\" ); "
+                                "patterns = ( \"q\", \"r\" ); allow = ( "
+                                "\"t\" ); default_keys = false; scanners = false; };\n"
+                                "limits = { event = 3000000; metadata = \"1KiB\"; diff = \"2KiB\"; input = "
+                                "\"2MiB\"; depth = 9; over_limit = "
+                                "\"truncate\"; };\nvalidation = { strict = true; strict_naming = true; "
+                                "};\nintegrity = { mode = \"none\"; };\n"
+                                "batch = { events = 7; bytes = \"2KiB\"; flush_interval = \"1s\"; };\nretry = { "
+                                "max = 2; base = \"1s\"; cap = \"2s\"; };\n"
+                                "breaker = { threshold = 3; cooldown = \"4s\"; probes = 5; };\n"
+                                "sinks = ( { plugin = \"x\"; name = \"one\"; enabled = true; start_from = \"now\"; "
+                                "plugin_file = \"/p/sink_x.so\"; sha256 = "
+                                "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF\"; "
+                                "write_deadline = \"8s\"; batch = { events = 8; }; "
+                                "retry = { max = 9; base = \"500ms\"; }; breaker = { threshold = 10; }; }, { "
+                                "plugin = \"x\"; name = \"two\"; } );";
+
 static void test_every_key(void)
 {
-    CU_ASSERT_EQUAL_FATAL(load_text("service = \"a\"; service_version = \"b\"; environment = \"c\"; host = \"d\"; "
-                                    "region = \"e\"; instance = \"f\";\n"
-                                    "mode = \"block\"; fanout = \"best_effort\"; write_deadline = \"7s\"; plugin_path "
-                                    "= \"/p\"; adapters = ();\n"
-                                    "journal = { path = \"/j\"; durability = \"disk\"; max_size = \"2GiB\"; "
-                                    "segment_size = \"1MiB\"; ring_size = \"1MiB\"; "
-                                    "sync_interval = 0; };\nqueue = { timeout = \"3ms\"; };\n"
-                                    "redaction = { enabled = false; mask = \"-\"; keys = [ \"k\" ]; paths = ( \"p\" ); "
-                                    "patterns = ( \"q\", \"r\" ); allow = ( "
-                                    "\"t\" ); default_keys = false; scanners = false; };\n"
-                                    "limits = { event = 3000000; metadata = \"1KiB\"; diff = \"2KiB\"; input = "
-                                    "\"2MiB\"; depth = 9; over_limit = "
-                                    "\"truncate\"; };\nvalidation = { strict = true; strict_naming = true; "
-                                    "};\nintegrity = { mode = \"none\"; };\n"
-                                    "batch = { events = 7; bytes = \"2KiB\"; flush_interval = \"1s\"; };\nretry = { "
-                                    "max = 2; base = \"1s\"; cap = \"2s\"; };\n"
-                                    "breaker = { threshold = 3; cooldown = \"4s\"; probes = 5; };\n"
-                                    "sinks = ( { plugin = \"x\"; name = \"one\"; enabled = true; start_from = \"now\"; "
-                                    "plugin_file = \"/p/sink_x.so\"; sha256 = "
-                                    "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF\"; "
-                                    "write_deadline = \"8s\"; batch = { events = 8; }; "
-                                    "retry = { max = 9; base = \"500ms\"; }; breaker = { threshold = 10; }; }, { "
-                                    "plugin = \"x\"; name = \"two\"; } );"),
-                          AW_ERR_CONFIG);
+    CU_ASSERT_EQUAL_FATAL(load_text(every_key), AW_ERR_CONFIG);
     CU_ASSERT_EQUAL(util_errors(), 1); /* the one thing wrong, on purpose */
     CU_ASSERT(
         util_problem("<text>:6", "limits.event: expected at most half of journal.ring_size (1MiB), found 3000000"));

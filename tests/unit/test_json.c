@@ -109,8 +109,10 @@ static void test_jcs_hex(void)
         CU_ASSERT_EQUAL(json_parse(doc, in, in_len, 64, &error), 0);
         CU_ASSERT_EQUAL(json_canonical(doc, &canonical), 0);
         bool same = true;
-        for (char *tok = strtok(hex, " \r\n"); tok; tok = strtok(NULL, " \r\n"), n++)
-            same = same && n < canonical.len && (unsigned char)canonical.ptr[n] == strtoul(tok, NULL, 16);
+        for (char *at = hex + strspn(hex, " \r\n"); *at; n++) {
+            same = same && n < canonical.len && (unsigned char)canonical.ptr[n] == strtoul(at, &at, 16);
+            at += strspn(at, " \r\n");
+        }
         CU_ASSERT_TRUE(same);
         CU_ASSERT_EQUAL(n, canonical.len);
         free(in);

@@ -50,7 +50,7 @@ static void test_measured_after_masking(void)
     CU_ASSERT_PTR_NOT_NULL(text);
     int n = snprintf(big, sizeof big, "{" HELP_HEAD ",\"metadata\":{\"password\":\"");
     memset(big + n, 'x', 50000);
-    strcpy(big + n + 50000, "\"}}");
+    memcpy(big + n + 50000, "\"}}", sizeof "\"}}");
     text = help_prepare(policy, big, NULL);
     CU_ASSERT_TRUE(help_holds(text, "\"metadata\":{\"password\":\"***\"},"));
     event_policy_destroy(policy);
@@ -86,7 +86,7 @@ static void test_event_limit(void)
     /* What cannot be shortened stays refused. */
     int n = snprintf(big, sizeof big, "{" HELP_HEAD ",\"retentionTag\":\"");
     memset(big + n, 'x', 3000);
-    strcpy(big + n + 3000, "\"}");
+    memcpy(big + n + 3000, "\"}", sizeof "\"}");
     diag_reset();
     CU_ASSERT_EQUAL(event_prepare_json(policy, NULL, 0, big, strlen(big), &p), AW_ERR_EVENT_TOO_LARGE);
     event_policy_destroy(policy);

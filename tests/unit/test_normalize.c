@@ -37,8 +37,7 @@ static void test_full_event(void)
 {
     struct event_policy *policy = help_policy(NULL);
     struct prepared *p;
-    const char *text = help_prepare(
-        policy,
+    static const char in[] =
         "{\"schemaVersion\":1,\"eventId\":\"e-1\",\"action\":\"user.login\",\"outcome\":\"DENIED\",\"actor\":{\"type\":"
         "\"user\","
         "\"id\":\"u\\\"1\",\"displayName\":\"Zo\xc3\xab\",\"roles\":[\"b\",\"a\"],\"ip\":\"10.0.0.1\",\"userAgent\":"
@@ -49,21 +48,22 @@ static void test_full_event(void)
         "\"environment\":\"e\","
         "\"sourceService\":\"svc\",\"sourceVersion\":\"v\",\"sourceHost\":\"h\",\"sourceRegion\":\"x\","
         "\"sourceInstance\":\"i\"},"
-        "\"metadata\":{\"b\":[1,{\"z\":1,\"a\":null}],\"a\":1.50},\"diff\":{\"x\":true},\"retentionTag\":\"keep\"}",
-        &p);
+        "\"metadata\":{\"b\":[1,{\"z\":1,\"a\":null}],\"a\":1.50},\"diff\":{\"x\":true},\"retentionTag\":\"keep\"}";
+    static const char out[] = "{\"action\":\"user.login\",\"actor\":{\"displayName\":\"Zo\xc3\xab\",\"id\":"
+                              "\"u\\\"1\",\"ip\":\"10.0.0.1\",\"roles\":"
+                              "[\"b\",\"a\"],\"type\":\"user\",\"userAgent\":\"curl\"},\"context\":{\"environment\":"
+                              "\"e\",\"occurredAt\":\"2024-06-07T06:00:"
+                              "00.001Z\",\"orgId\":\"o\",\"requestId\":\"r\",\"sessionId\":\"s\",\"sourceHost\":"
+                              "\"h\",\"sourceInstance\":\"i\","
+                              "\"sourceRegion\":\"x\",\"sourceService\":\"svc\",\"sourceVersion\":\"v\","
+                              "\"tenantId\":\"acme\",\"traceId\":\"t\"},\"diff\":"
+                              "{\"x\":true},\"eventId\":\"e-1\",\"metadata\":{\"a\":1.5,\"b\":[1,{\"a\":null,\"z\":"
+                              "1}]},\"outcome\":\"DENIED\","
+                              "\"retentionTag\":\"keep\",\"schemaVersion\":1,\"target\":{\"displayName\":\"D\","
+                              "\"id\":\"d1\",\"type\":\"doc\"}}";
+    const char *text = help_prepare(policy, in, &p);
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
-    CU_ASSERT_STRING_EQUAL(text, "{\"action\":\"user.login\",\"actor\":{\"displayName\":\"Zo\xc3\xab\",\"id\":"
-                                 "\"u\\\"1\",\"ip\":\"10.0.0.1\",\"roles\":"
-                                 "[\"b\",\"a\"],\"type\":\"user\",\"userAgent\":\"curl\"},\"context\":{\"environment\":"
-                                 "\"e\",\"occurredAt\":\"2024-06-07T06:00:"
-                                 "00.001Z\",\"orgId\":\"o\",\"requestId\":\"r\",\"sessionId\":\"s\",\"sourceHost\":"
-                                 "\"h\",\"sourceInstance\":\"i\","
-                                 "\"sourceRegion\":\"x\",\"sourceService\":\"svc\",\"sourceVersion\":\"v\","
-                                 "\"tenantId\":\"acme\",\"traceId\":\"t\"},\"diff\":"
-                                 "{\"x\":true},\"eventId\":\"e-1\",\"metadata\":{\"a\":1.5,\"b\":[1,{\"a\":null,\"z\":"
-                                 "1}]},\"outcome\":\"DENIED\","
-                                 "\"retentionTag\":\"keep\",\"schemaVersion\":1,\"target\":{\"displayName\":\"D\","
-                                 "\"id\":\"d1\",\"type\":\"doc\"}}");
+    CU_ASSERT_STRING_EQUAL(text, out);
     CU_ASSERT_EQUAL(strncmp(text + p->integrity_at, "\"metadata\"", 10), 0);
     CU_ASSERT_EQUAL(p->occurred_ns, 1717740000001000000);
     CU_ASSERT_TRUE(p->scope_is_tenant);

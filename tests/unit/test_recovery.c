@@ -519,6 +519,8 @@ static void test_other_boot(void)
     CU_ASSERT_EQUAL(journal_close(j), 0);
     CU_ASSERT_EQUAL_FATAL(support_segments(dir, names, 8), 2);
     snprintf(path, sizeof path, "%s/%s", dir, names[1]);
+    free(names[0]);
+    free(names[1]);
     snprintf(aside, sizeof aside, "%s/ring", dir);
     (void)unlink(path);
     size_t len;

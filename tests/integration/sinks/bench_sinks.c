@@ -161,7 +161,7 @@ static double bare_insert(const char *path, const char *wal)
     } *values = calloc(count * 28, sizeof *values);
     static const uint32_t ids[] = {1,  0,  60, 0,  4,  0,  2,  3,  10, 11, 12, 13, 14, 15,
                                    20, 21, 22, 30, 31, 51, 52, 53, 54, 55, 5,  0,  0};
-    sqlite3 *db;
+    sqlite3 *db = NULL;
     sqlite3_stmt *st;
     char sql[1024];
     must(values != NULL && sqlite3_open(path, &db) == SQLITE_OK, "sqlite3_open");
