@@ -221,13 +221,13 @@ static bool live_and_die(const struct world *w, size_t rounds)
     for (size_t i = 0; i < rounds && pid > 0; i++)
         if (read(ends[0], &c, 1) != 1)
             break;
+    if (pid > 0) { /* before the pipe is closed, which would kill it by SIGPIPE */
+        (void)kill(pid, SIGKILL);
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
     (void)close(ends[0]);
-    if (pid < 0)
-        return false;
-    (void)kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    return pid > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
 struct calm {

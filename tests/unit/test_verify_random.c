@@ -83,6 +83,13 @@ static void test_flips(void)
     CU_ASSERT(done > 50000);
 }
 
+/* A byte to put in at a place: any but the zero that makes 0.50 of 0.5, which is the same number. */
+static char byte_to_insert(const char *text, size_t at, uint64_t *seed)
+{
+    char c = "0a\"{}[],:\\e."[pick(seed, 12)];
+    return c == '0' && at > 0 && (text[at - 1] == '.' || (text[at - 1] >= '0' && text[at - 1] <= '9')) ? '}' : c;
+}
+
 /* Each byte taken out, and a byte put in at each place. */
 static void test_shifts(void)
 {
@@ -105,7 +112,7 @@ static void test_shifts(void)
             trail_replace(&t, 2, was, at); /* and cut off here */
             CU_ASSERT_EQUAL(trail_verify(&t, NULL)->report.verdict, 1);
         }
-        now[at] = "0a\"{}[],:\\e."[pick(&seed, 12)];
+        now[at] = byte_to_insert(was, at, &seed);
         memcpy(now + at + 1, was + at, len - at);
         trail_replace(&t, 2, now, len + 1);
         CU_ASSERT_EQUAL(trail_verify(&t, NULL)->report.verdict, 1);

@@ -92,10 +92,10 @@ build_program() {
     $CC ${CFLAGS-} -std=gnu11 -Wall -Wextra $(pc --cflags auditwell) "$here/program.c" -o "$work/program" ${LDFLAGS-} $(pc --libs auditwell)
 }
 
-build_sink() {
+build_sink() { # as somebody else would: without the sanitizers of this build
     cp -R "$top_srcdir/examples/sink-hello" "$work/sink-hello" && chmod -R u+w "$work/sink-hello" &&
         PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root$libdir/pkgconfig \
-            make -C "$work/sink-hello" CFLAGS='-O2 -Wall -Wextra -Werror' install plugindir="$work/plugins"
+            make -C "$work/sink-hello" CFLAGS='-O2 -Wall -Wextra -Werror' LDFLAGS= install plugindir="$work/plugins"
 }
 
 write_config() {
