@@ -23,7 +23,7 @@ check-dist: distdir
 print-valgrind-programs:
 	@for p in $(check_PROGRAMS); do case $$p in test_*.t$(EXEEXT)) echo $$p ;; esac; done
 valgrind-programs:
-	$(MAKE) $(AM_MAKEFLAGS) `for p in $(check_PROGRAMS); do case $$p in test_*.t$(EXEEXT)) echo $$p ;; esac; done` $(check_LTLIBRARIES)
+	$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS) $(check_LTLIBRARIES)
 print-fuzz-programs:
 	@for p in $(noinst_PROGRAMS) $(check_PROGRAMS); do case $$p in fuzz_*) echo $$p ;; esac; done
 fuzz-programs:

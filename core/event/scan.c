@@ -146,8 +146,8 @@ struct finder {
 /* False: there is no room for another mark. */
 static inline bool take_block(struct finder *f, size_t at, struct block b)
 {
-    if (AW_UNLIKELY(f->len - at < 64)) {
-        uint64_t live = (UINT64_C(1) << (f->len - at)) - 1;
+    if (AW_UNLIKELY(f->len - at <= 64)) { /* the last byte begins no pair */
+        uint64_t live = (UINT64_C(1) << (f->len - at - 1)) - 1;
         b.tokens &= live;
         b.digits &= live;
     }

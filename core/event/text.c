@@ -104,11 +104,10 @@ char *text_escape(char *out, const char *in, size_t len)
     while (in < end) {
 #if defined(__SSE2__)
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)in);
-        unsigned mask = escape_mask(x);
-        unsigned clean = mask ? (unsigned)__builtin_ctz(mask) : 16;
+        unsigned most = end - in < 16 ? (unsigned)(end - in) : 16;
+        unsigned stop = 1u << most; /* what lies behind the text says nothing */
+        unsigned clean = (unsigned)__builtin_ctz((escape_mask(x) & (stop - 1)) | stop);
         if (clean > 0) {
-            if (clean > (size_t)(end - in))
-                clean = (unsigned)(end - in);
             _mm_storeu_si128((__m128i *)(void *)out, x);
             out += clean;
             in += clean;

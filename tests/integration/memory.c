@@ -35,7 +35,7 @@ static bool pass_events(void *arg, char *why, size_t size)
     const struct rig *rig = arg;
     struct aw_logger *logger;
     char json[1024];
-    size_t worst = 0, count = harness_sanitized() ? 10000 : 200000;
+    size_t worst = 0, count = harness_slow() ? 10000 : 200000;
     if (rig_open(rig, 0, NULL, NULL, &logger) != AW_SUCCESS)
         return fail(why, size, "aw_open");
     for (uint64_t i = 1; i <= count; i++) {
@@ -49,7 +49,7 @@ static bool pass_events(void *arg, char *why, size_t size)
     if (aw_flush(logger, 60000) != AW_SUCCESS || aw_close(logger, 60000) != AW_SUCCESS)
         return fail(why, size, "aw_flush, aw_close");
     harness_note("%zu events passed; %zu KiB resident at most beside mapped journal files", count, worst);
-    if (!harness_sanitized() && (worst == 0 || worst > 64 * MIB)) {
+    if (!harness_slow() && (worst == 0 || worst > 64 * MIB)) {
         (void)snprintf(why, size, "%zu KiB resident, more than 64 MiB", worst);
         return false;
     }
@@ -97,7 +97,7 @@ static bool many_scopes(void *arg, char *why, size_t size)
         return fail(why, size, "aw_flush, aw_close");
     harness_note("%" PRIu64 " scopes%s: %zu MiB more resident", stats.scopes, s->again ? " recovered" : "",
                  grown / MIB);
-    if (stats.scopes != s->count || (!harness_sanitized() && grown > 192 * MIB)) {
+    if (stats.scopes != s->count || (!harness_slow() && grown > 192 * MIB)) {
         (void)snprintf(why, size, "%" PRIu64 " scopes of %" PRIu64 " in %zu MiB (at most 192)", stats.scopes, s->count,
                        grown / MIB);
         return false;
@@ -107,7 +107,7 @@ static bool many_scopes(void *arg, char *why, size_t size)
 
 static void test_scopes(void)
 {
-    struct scopes s = {.count = harness_sanitized() ? 20000 : 1000000, .again = false};
+    struct scopes s = {.count = harness_slow() ? 20000 : 1000000, .again = false};
     rig_init(&s.rig, harness_tmpdir(), "scopes",
              &(struct rig_options){.sinks = "{ plugin = \"null\"; }", .journal = "max_size = \"4GiB\";"});
     in_child(many_scopes, &s, 200);

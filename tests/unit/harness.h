@@ -31,7 +31,9 @@ const char *harness_data(const char *relative);
 /* The current test cannot run here: reported as "# SKIP why" (CI treats skips as failures). */
 void harness_skip(const char *why);
 void harness_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* "# text" */
-bool harness_sanitized(void);                                                  /* built with a sanitizer */
+/* Built with a sanitizer, or run under valgrind (AW_TEST_QUICK is set): smaller numbers, no limits of time and memory.
+ */
+bool harness_slow(void);
 
 #define HARNESS_MAIN(suite, ...)                                                                                       \
     int main(int argc, char **argv)                                                                                    \

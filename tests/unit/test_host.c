@@ -96,7 +96,7 @@ static void test_fields(void)
     CU_ASSERT_EQUAL(h->event_field(e, AW_FIELD_SCOPE, &v), AW_OK);
     CU_ASSERT(is_text(v, "tenant:t\\1"));
     CU_ASSERT_EQUAL(h->event_field(e, AW_FIELD_HASH, &v), AW_OK);
-    CU_ASSERT(v.len == 64 && strspn(v.ptr, "ab") >= 64);
+    CU_ASSERT(v.len == 64 && memcmp(v.ptr, "abab", 4) == 0);
     CU_ASSERT_EQUAL(h->event_field(e, AW_FIELD_PREV_HASH, &v), AW_OK);
     CU_ASSERT(v.len == 64 && memcmp(v.ptr, "cdcd", 4) == 0);
     v = (struct aw_str){"untouched", 9};

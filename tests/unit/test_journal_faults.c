@@ -200,7 +200,7 @@ static void fail_each(enum what w, int error, bool always, bool tear)
     options.segment_size = options.ring_size = 64u << 10;
     options.sync_interval_ns = 5000000;
     unsigned bad = 0;
-    int n = 0, quiet = 0, step = harness_sanitized() ? 5 : 1;
+    int n = 0, quiet = 0, step = harness_slow() ? 5 : 1;
     for (; n < 2000 && quiet < 3 && bad < 5; n += n < 40 ? step : 7 * step) {
         support_remove_tree(dir);
         struct outcome first = live(1); /* something to be recovered */

@@ -90,7 +90,7 @@ static void *consume(void *arg)
 static void test_producers_and_readers(void)
 {
     enum { P = 8, R = 3 };
-    const uint64_t each = harness_sanitized() ? 3000 : 20000, total = each * P;
+    const uint64_t each = harness_slow() ? 3000 : 20000, total = each * P;
     CU_ASSERT_FATAL(fresh("mixed"));
     struct job producers[P] = {{.id = 0}}, readers[R] = {{.id = 0}};
     for (unsigned i = 0; i < R; i++) {

@@ -147,7 +147,7 @@ static void agrees_on_mutated_texts(void)
     uint64_t state = harness_seed();
     struct json_doc *doc = NULL;
     char text[1024];
-    size_t both = 0, tried = harness_sanitized() ? 40000 : 200000;
+    size_t both = 0, tried = harness_slow() ? 40000 : 200000;
     CU_ASSERT_EQUAL_FATAL(json_doc_create(&doc), 0);
     for (size_t i = 0; i < tried; i++)
         check_one(doc, text, mutate(&state, text), &both);

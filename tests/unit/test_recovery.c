@@ -242,7 +242,7 @@ static void flip_each_byte(uint64_t n, size_t stride)
 
 static void test_flip_each_byte(void)
 {
-    flip_each_byte(200, harness_sanitized() ? 61 : 1);
+    flip_each_byte(200, harness_slow() ? 61 : 1);
 }
 
 static void test_flip_each_byte_long(void)
@@ -272,7 +272,7 @@ static void test_truncate(void)
     bool late = false;
     uint64_t patience = clock_mono_ns() + 30000000000u; /* as above */
     for (size_t keep = 0; keep < len && failed < 5; keep += keep < SEGMENT_DATA - 8 ? 64
-                                                            : harness_sanitized()   ? 41
+                                                            : harness_slow()        ? 41
                                                             : late                  ? 29
                                                                                     : 1) {
         late = late || (clock_mono_ns() > patience && !getenv("AW_TEST_LONG"));

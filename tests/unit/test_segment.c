@@ -137,7 +137,7 @@ static void test_hostile(void)
     snprintf(path, sizeof path, "%s/hostile", harness_tmpdir());
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     const size_t len = 1u << 20;
-    uint8_t *bytes = malloc(len);
+    uint8_t *bytes = calloc(len, 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     struct record_header h = {
         .magic = RECORD_MAGIC, .kind = RECORD_KIND_NOTE, .json_len = 400000, .total_len = 400136, .seq = 1};

@@ -238,7 +238,7 @@ static bool tamper(struct trail *t, uint64_t *seed, char what[64])
 static void test_property(void)
 {
     uint64_t seed = harness_seed();
-    unsigned rounds = harness_sanitized() ? 1500 : 6000, tampered = 0;
+    unsigned rounds = harness_slow() ? 1000 : 6000, tampered = 0;
     for (unsigned round = 0; round < rounds && CU_get_number_of_failures() < 20; round++) {
         struct trail t, bad;
         struct trail_check check = {0, 1 + pick(&seed, 2), NULL, 0};

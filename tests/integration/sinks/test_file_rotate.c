@@ -302,7 +302,7 @@ static void test_under_load(void)
     struct watcher w = {.m = m}, r = {.m = other};
     pthread_t a, b;
     void *bad;
-    const uint64_t last = harness_sanitized() ? 5000 : 20000;
+    const uint64_t last = harness_slow() ? 5000 : 20000;
     CU_ASSERT_EQUAL(mh_start(m), AW_OK);
     CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_OK);
     pthread_create(&a, NULL, watch, &w);

@@ -178,7 +178,7 @@ static void test_readers(void)
     pthread_t t;
     void *bad;
     int status;
-    const uint64_t last = harness_sanitized() ? 3000 : 10000;
+    const uint64_t last = harness_slow() ? 3000 : 10000;
     CU_ASSERT_EQUAL(mh_start(m), AW_OK);
     CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_OK);
     fflush(stdout);
