@@ -200,9 +200,13 @@ int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger
     return AW_SUCCESS;
 }
 
-/* After a fork the parent's threads and locks do not exist here: the child only forgets its copy. */
+/* After a fork the parent's threads and locks do not exist here: the child frees nothing that they may hold. The
+ * pointer tells leak checkers that this is meant. */
+static _Atomic(struct logger_core *) parents_core;
+
 static int close_in_child(struct aw_logger *logger)
 {
+    atomic_store_explicit(&parents_core, logger->core, memory_order_relaxed);
     free(logger);
     return diag_problem(AW_ERR_FORK, "",
                         "the logger belongs to the parent process; its copy in this process was dropped");

@@ -9,6 +9,8 @@
 #ifndef AW_JSON_SCAN_H
 #define AW_JSON_SCAN_H
 
+#include <math.h>
+
 #include "event/json_doc.h"
 #include "event/number.h"
 #include "event/redact.h"
@@ -205,7 +207,7 @@ static const char *read_number_slow(struct reader *r, const char *s, const char 
     size_t len = (size_t)(end - s);
     if (!number_parse(s, len, &value))
         return fail_memory(r);
-    if (value > 1.7976931348623157e308 || value < -1.7976931348623157e308)
+    if (!isfinite(value))
         return fail(r, s, "the number is out of the range of a double");
     char *out = arena_text(&r->doc->arena, JSON_NUMBER_MAX);
     if (!out)

@@ -110,6 +110,12 @@ static uint64_t round_to_odd(const uint64_t g[2], uint64_t cp)
     return (uint64_t)(high >> 64) | ((uint64_t)high > 1);
 }
 
+/* floor(x / 2^bits), also of a negative x. */
+static inline int shift_down(int x, int bits)
+{
+    return x < 0 ? ~(~x >> bits) : x >> bits;
+}
+
 #define FRACTION_BITS 52
 #define EXPONENT_BIAS 1075 /* of the significand read as an integer */
 
@@ -127,8 +133,8 @@ static struct decimal shortest(double value)
     bool even = (c & 1) == 0;
     uint64_t cb = 4 * c, cbl = cb - 2 + narrow_below, cbr = cb + 2;
     /* k = floor(log10(width of the interval)); h brings the product to a whole number of quarters */
-    int k = (q * 1262611 - (narrow_below ? 524031 : 0)) >> 22;
-    int h = q + (-k * 1741647 >> 19) + 1;
+    int k = shift_down(q * 1262611 - (narrow_below ? 524031 : 0), 22);
+    int h = q + shift_down(-k * 1741647, 19) + 1;
     const uint64_t *g = pow10_table[-k - POW10_MIN];
     uint64_t vbl = round_to_odd(g, cbl << h), vb = round_to_odd(g, cb << h), vbr = round_to_odd(g, cbr << h);
     uint64_t lower = vbl + !even, upper = vbr - !even;

@@ -107,7 +107,8 @@ static void touch(struct ring *ring)
 {
     for (uint64_t at = 0; at < 2 * ring->size; at += 4096) {
         volatile uint8_t *p = ring->data + at;
-        *p = *p;
+        uint8_t same = *p;
+        *p = same;
     }
 }
 
