@@ -231,7 +231,7 @@ void delivery_reopen(struct delivery *d)
 int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
 {
     if (!d->thread_started)
-        return 0;
+        return d->abandoned ? -ETIMEDOUT : 0;
     uint64_t head = journal_head(d->journal);
     pthread_mutex_lock(&d->mutex);
     d->stop_requested = true;
@@ -247,10 +247,11 @@ int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
         ;
     bool ended = d->ended, failed = d->failed_for_good;
     pthread_mutex_unlock(&d->mutex);
+    d->thread_started = false;
     if (ended) {
         pthread_join(d->thread, NULL);
-        d->thread_started = false;
     } else {
+        pthread_detach(d->thread);
         d->abandoned = true;
         diag_log(&d->diag, AW_LOG_PLUGIN_MISBEHAVING, d->name,
                  "the plugin does not return from a call; its thread is given up");

@@ -29,14 +29,19 @@
 const char *const inject_names[INJECT_KINDS] = {"malloc", "open",     "write",  "sync",
                                                 "mmap",   "allocate", "rename", "read"};
 
-static struct inject_plan plan;
+/* The plan's parts; threads of the tested process may be in a call while it is armed anew. */
+static struct {
+    atomic_int kind, error;
+    atomic_uint_fast64_t nth;
+    atomic_bool persistent;
+} plan;
 static atomic_bool armed;
 static atomic_uint_fast64_t calls, failed;
 
 /* true: this call fails, and errno says why. */
 static bool hit(enum inject_kind kind)
 {
-    if (!atomic_load_explicit(&armed, memory_order_acquire) || kind != plan.kind)
+    if (!atomic_load_explicit(&armed, memory_order_acquire) || (int)kind != plan.kind)
         return false;
     uint64_t n = atomic_fetch_add(&calls, 1) + 1;
     if (n < plan.nth || (n > plan.nth && !plan.persistent))
@@ -349,7 +354,10 @@ bool inject_can_malloc(void)
 
 void inject_arm(const struct inject_plan *p)
 {
-    plan = *p;
+    plan.kind = (int)p->kind;
+    plan.error = p->error;
+    plan.nth = p->nth;
+    plan.persistent = p->persistent;
     atomic_store(&calls, 0);
     atomic_store(&failed, 0);
     find_modules();
