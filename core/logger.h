@@ -20,6 +20,7 @@ struct logger_core {
     uint64_t queue_timeout_ns;
     uint64_t head_at_open;
     unsigned fork_generation;
+    struct logger_core *next_left; /* see leave_behind() */
     _Atomic bool closing;
     _Atomic uint64_t invalid, dropped, failed, redacted, truncated, warnings;
 };

@@ -126,13 +126,29 @@ static int start_sinks(struct logger_core *core)
     return rc;
 }
 
+/* Memory that somebody may still use is left as it is: by a sink's thread that does not come back from its plugin, by
+ * the threads of a parent process. The list tells leak checkers that this is meant. */
+static _Atomic(struct logger_core *) left_behind;
+
+static void leave_behind(struct logger_core *core)
+{
+    core->next_left = atomic_load_explicit(&left_behind, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(&left_behind, &core->next_left, core))
+        ;
+}
+
 static void destroy_core(struct logger_core *core)
 {
+    bool all_gone = true;
     for (size_t i = 0; i < core->sink_count; i++)
-        delivery_destroy(core->sinks[i]);
-    free(core->sinks);
-    if (core->journal && journal_close(core->journal) != 0)
+        all_gone = delivery_destroy(core->sinks[i]) && all_gone;
+    if (core->journal && (all_gone ? journal_close(core->journal) : journal_retire(core->journal)) != 0)
         diag_log(&core->diag, AW_LOG_ERROR, "", "the journal could not be synced while closing");
+    if (!all_gone) {
+        leave_behind(core);
+        return;
+    }
+    free(core->sinks);
     event_policy_destroy(core->policy);
     settings_destroy(core->settings);
     free(core);
@@ -200,13 +216,10 @@ int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger
     return AW_SUCCESS;
 }
 
-/* After a fork the parent's threads and locks do not exist here: the child frees nothing that they may hold. The
- * pointer tells leak checkers that this is meant. */
-static _Atomic(struct logger_core *) parents_core;
-
+/* After a fork the parent's threads and locks do not exist here. */
 static int close_in_child(struct aw_logger *logger)
 {
-    atomic_store_explicit(&parents_core, logger->core, memory_order_relaxed);
+    leave_behind(logger->core);
     free(logger);
     return diag_problem(AW_ERR_FORK, "",
                         "the logger belongs to the parent process; its copy in this process was dropped");

@@ -243,16 +243,21 @@ int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
     struct timespec until =
         to_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u : deadline_mono_ns);
     pthread_mutex_lock(&d->mutex);
-    while (!d->ended && pthread_cond_timedwait(&d->changed, &d->mutex, &until) != ETIMEDOUT)
-        ;
-    bool ended = d->ended, failed = d->failed_for_good;
+    while (!d->ended && !d->abandoned) {
+        /* outside of the plugin it is on its way, and comes to its end */
+        if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) == ETIMEDOUT && !d->ended) {
+            d->abandoned = d->in_call;
+            until = to_timespec(clock_mono_ns() + 10000000u);
+        }
+    }
+    bool failed = d->failed_for_good;
     pthread_mutex_unlock(&d->mutex);
     d->thread_started = false;
-    if (ended) {
+    if (!d->abandoned) {
         pthread_join(d->thread, NULL);
     } else {
         pthread_detach(d->thread);
-        d->abandoned = true;
+        host_mute(d->host);
         diag_log(&d->diag, AW_LOG_PLUGIN_MISBEHAVING, d->name,
                  "the plugin does not return from a call; its thread is given up");
     }
@@ -261,10 +266,12 @@ int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
     return failed ? -EIO : -ETIMEDOUT;
 }
 
-void delivery_destroy(struct delivery *d)
+bool delivery_destroy(struct delivery *d)
 {
-    if (!d || d->abandoned)
-        return;
+    if (!d)
+        return true;
+    if (d->abandoned)
+        return false;
     if (d->sink) {
         worker_lock_class(d);
         d->class->destroy(d->sink);
@@ -284,6 +291,7 @@ void delivery_destroy(struct delivery *d)
     free(d->slot);
     free(d->name);
     free(d);
+    return true;
 }
 
 uint64_t delivery_acked(const struct delivery *d)

@@ -47,9 +47,11 @@ int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mo
 void delivery_reopen(struct delivery *delivery); /* asynchronous */
 /* Delivers what it can by the deadline, stops worker and sink. 0, -ETIMEDOUT: something is left in the journal, -EIO. A
  * worker that is stuck in the plugin is given up: thread and instance are leaked on purpose, since the plugin still
- * uses them. */
+ * uses them; when the call returns after all, the thread ends there. */
 int delivery_stop(struct delivery *delivery, uint64_t deadline_mono_ns);
-void delivery_destroy(struct delivery *delivery);
+/* false: the worker was given up. Nothing is freed then, and journal_retire() must take the place of journal_close().
+ */
+bool delivery_destroy(struct delivery *delivery);
 void delivery_get_stats(struct delivery *delivery, uint64_t head, struct aw_sink_stats *ret);
 uint64_t delivery_acked(const struct delivery *delivery);
 

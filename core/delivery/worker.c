@@ -62,9 +62,26 @@ void worker_unlock_class(struct delivery *d)
         pthread_mutex_unlock(d->class_mutex);
 }
 
+/* An abandoned worker ends where it comes back: nothing of the journal or the logger may be touched any more. */
+static void set_in_call(struct delivery *d, bool in_call)
+{
+    pthread_mutex_lock(&d->mutex);
+    d->in_call = in_call;
+    bool abandoned = d->abandoned;
+    pthread_mutex_unlock(&d->mutex);
+    if (abandoned) {
+        if (in_call)
+            worker_unlock_class(d);
+        pthread_exit(NULL);
+    }
+}
+
 static void call_begins(struct delivery *d)
 {
+    set_in_call(d, true);
     worker_lock_class(d);
+    if (d->class_mutex)
+        set_in_call(d, true); /* given up while it waited for another instance? */
     host_clear_error(d->host);
     atomic_store_explicit(&d->call_since_ns, clock_mono_ns(), memory_order_relaxed);
 }
@@ -73,6 +90,7 @@ static void call_ends(struct delivery *d)
 {
     atomic_store_explicit(&d->call_since_ns, 0, memory_order_relaxed);
     worker_unlock_class(d);
+    set_in_call(d, false);
 }
 
 void worker_note_failure(struct delivery *d, int32_t code, const char *what)

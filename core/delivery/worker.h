@@ -32,7 +32,6 @@ struct delivery {
     int from; /* [c] */
     pthread_t thread;
     bool thread_started; /* [control] */
-    bool abandoned;      /* [control] the worker is stuck in the plugin: nothing may be freed */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;    /* with mutex: acked moved, the worker ended or stopped for good */
@@ -40,6 +39,8 @@ struct delivery {
     bool poked;                /* [m] */
     unsigned waiters;          /* [m] */
     bool stop_requested;       /* [m] */
+    bool in_call;              /* [m] the worker is in the plugin, or waits for its turn there */
+    bool abandoned;            /* [m] the worker did not come back from there: nothing may be freed */
     uint64_t stop_deadline_ns; /* [m] */
     bool ended;                /* [m] the worker left its loop */
     bool failed_for_good;      /* [m] AW_E_CONFIG: only reopen helps */

@@ -521,6 +521,15 @@ static int finish(struct journal *j)
     return rc < 0 ? rc : rc2;
 }
 
+int journal_retire(struct journal *journal)
+{
+    stop_threads(journal);
+    int rc = finish(journal);
+    (void)fs_close(journal->lock_fd);
+    journal->lock_fd = -1;
+    return rc;
+}
+
 int journal_close(struct journal *journal)
 {
     if (!journal)

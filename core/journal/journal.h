@@ -37,6 +37,9 @@ struct journal_options {
 int journal_open(const struct journal_options *options, struct journal **ret);
 /* Drains and syncs the ring, then closes. Returns the first error of that; the journal is closed in any case. */
 int journal_close(struct journal *journal);
+/* The same for a journal whose records a thread may still look at that cannot be waited for: memory, mappings and file
+ * descriptors of segments and ring stay, the lock is given up. The handle must not be used any more. */
+int journal_retire(struct journal *journal);
 
 struct journal_receipt {
     uint64_t seq;

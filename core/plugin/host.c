@@ -20,6 +20,7 @@ struct plugin_host {
     struct aw_host table; /* first */
     char *instance;
     struct diag_out diag;
+    _Atomic bool mute;
     pthread_mutex_t lock; /* error, metrics' registration */
     char error[1024];
     _Atomic(struct event_batch *) batch; /* inside write(): what vevent_error() speaks of */
@@ -40,7 +41,8 @@ AW_PRINTF(3, 0)
 static void host_vlog(const struct aw_host *h, int32_t severity, const char *fmt, va_list ap)
 {
     int saved = errno;
-    diag_vlog(&self(h)->diag, severity, self(h)->instance, fmt, ap);
+    if (!atomic_load_explicit(&self(h)->mute, memory_order_acquire))
+        diag_vlog(&self(h)->diag, severity, self(h)->instance, fmt, ap);
     errno = saved;
 }
 
@@ -61,7 +63,8 @@ static void host_vevent_error(const struct aw_host *h, size_t index, const char 
 {
     int saved = errno;
     struct event_batch *batch = atomic_load_explicit(&self(h)->batch, memory_order_acquire);
-    if (!batch || !event_batch_set_error(batch, index, fmt, ap))
+    if ((!batch || !event_batch_set_error(batch, index, fmt, ap)) &&
+        !atomic_load_explicit(&self(h)->mute, memory_order_acquire))
         diag_log(&self(h)->diag, AW_LOG_PLUGIN_MISBEHAVING, self(h)->instance,
                  batch ? "vevent_error() for index %zu, which the batch does not have"
                        : "vevent_error() outside of write() "
@@ -259,6 +262,11 @@ int host_create(const char *instance, const struct diag_out *diag, struct plugin
     atomic_fetch_add(&live, 1);
     *ret = host;
     return 0;
+}
+
+void host_mute(struct plugin_host *host)
+{
+    atomic_store_explicit(&host->mute, true, memory_order_release);
 }
 
 void host_destroy(struct plugin_host *host)

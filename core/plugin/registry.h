@@ -65,6 +65,8 @@ struct host_metric {
 struct plugin_host; /* owns the struct aw_host given to the plugin */
 int host_create(const char *instance, const struct diag_out *diag, struct plugin_host **ret);
 void host_destroy(struct plugin_host *host);
+/* From now on the plugin's messages are dropped: their receiver may be gone. */
+void host_mute(struct plugin_host *host);
 const struct aw_host *host_table(struct plugin_host *host);
 /* Text of the last vset_error since the last host_clear_error; "" when none. Copied into buf. */
 void host_last_error(struct plugin_host *host, char *buf, size_t size);
