@@ -205,6 +205,8 @@ static inline const char *read_name(struct reader *r, const char *p, struct json
     n->key_len = n->len;
     n->key_head = text_head(n->key, n->key_len);
     n->flags = (uint8_t)((n->flags & (TEXT_ESCAPE | TEXT_NON_ASCII)) * JSON_KEY_ESCAPE);
+    n->text = NULL; /* an object's children are counted in len */
+    n->len = 0;
     if (AW_LIKELY(*p == ':'))
         return p + 1;
     p = skip_space(r, p);
@@ -411,8 +413,6 @@ static const char *read_value(struct reader *r, const char *p, uint32_t self, ui
     uint8_t key_flags = n->flags;
     p = skip_space(r, p);
     const char *s = p;
-    n->len = 0;
-    n->text = NULL;
     switch (*p) {
     case '"':
         p = read_string(r, p + 1, n);

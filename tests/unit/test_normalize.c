@@ -258,6 +258,15 @@ static void test_unknown_members(void)
         NULL);
     CU_ASSERT_TRUE(help_holds(text, "\"actor\":{\"aa\":2,\"id\":\"i\",\"j\":{},\"type\":\"u\",\"zz\":1}"));
     CU_ASSERT_TRUE(help_holds(text, "\"context\":{\"custom\":true,\"occurredAt\":"));
+    text = help_prepare(
+        policy, /* known objects where no earlier event had them */
+        "{\"x\":1,\"context\":{\"b2\":1,\"b1\":2,\"b0\":3},\"y\":1,\"actor\":{\"c2\":1,\"c1\":2,"
+        "\"type\":\"u\",\"id\":\"i\"},\"action\":\"a\",\"z\":1,\"target\":{\"type\":\"t\",\"z2\":1,\"z1\":2,\"z0\":3},"
+        "\"outcome\":\"ERROR\"}",
+        NULL);
+    CU_ASSERT_TRUE(help_holds(text, "\"actor\":{\"c1\":2,\"c2\":1,\"id\":\"i\",\"type\":\"u\"},\"context\":{\"b0\":3,"
+                                    "\"b1\":2,\"b2\":1,\"occurredAt\":"));
+    CU_ASSERT_TRUE(help_holds(text, "\"target\":{\"type\":\"t\",\"z0\":3,\"z1\":2,\"z2\":1}"));
     event_policy_destroy(policy);
     policy = help_policy(strict);
     CU_ASSERT_PTR_NULL(help_prepare(policy, json, NULL));
