@@ -117,7 +117,7 @@ lane_tsan() {
 # The unit tests once more under valgrind, which also sees memory that was never written.
 lane_valgrind() {
     configure_in "$out/$lane" CC=gcc CFLAGS='-O1 -g' || { note FAIL configure; return 0; }
-    make -C "$out/$lane" -j2 all valgrind-programs || { note FAIL make; return 0; }
+    make -C "$out/$lane" -j2 valgrind-programs || { note FAIL make; return 0; }
     make -s -C "$out/$lane" print-valgrind-programs >"$out/$lane.programs"
     [ -s "$out/$lane.programs" ] || note FAIL "no test ran"
     while read -r program; do
@@ -139,7 +139,7 @@ valgrind_one() {
 lane_fuzz() {
     configure_in "$out/$lane" CC=clang CXX=clang++ CFLAGS='-O1 -g' --enable-fuzzing --enable-sanitizers=address,undefined ||
         { note FAIL configure; return 0; }
-    make -C "$out/$lane" -j2 all fuzz-programs || { note FAIL make; return 0; }
+    make -C "$out/$lane" -j2 fuzz-programs || { note FAIL make; return 0; }
     make -s -C "$out/$lane" print-fuzz-programs >"$out/$lane.programs"
     [ -s "$out/$lane.programs" ] || note FAIL "no target ran"
     # shellcheck disable=SC2016

@@ -22,10 +22,10 @@ check-dist: distdir
 # Unit tests for valgrind, and fuzz targets: lists of names, and their building.
 print-valgrind-programs:
 	@for p in $(check_PROGRAMS); do case $$p in test_*.t$(EXEEXT)) echo $$p ;; esac; done
-valgrind-programs:
+valgrind-programs: all
 	$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS) $(check_LTLIBRARIES)
 print-fuzz-programs:
 	@for p in $(noinst_PROGRAMS) $(check_PROGRAMS); do case $$p in fuzz_*) echo $$p ;; esac; done
-fuzz-programs:
+fuzz-programs: all
 	$(MAKE) $(AM_MAKEFLAGS) `for p in $(noinst_PROGRAMS) $(check_PROGRAMS); do case $$p in fuzz_*) echo $$p ;; esac; done`
 .PHONY: lint cppcheck check-dist print-valgrind-programs valgrind-programs print-fuzz-programs fuzz-programs
