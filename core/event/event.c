@@ -33,7 +33,7 @@ void aw_builder_reset(struct aw_builder *builder)
 {
     if (!builder)
         return;
-    tree_reset(&builder->tree);
+    tree_repeat(&builder->tree);
     builder->problem = AW_SUCCESS;
 }
 

@@ -543,6 +543,8 @@ int event_prepare_builder(const struct event_policy *policy, const struct aw_con
         return out_of_memory();
     if (AW_UNLIKELY(builder->problem != AW_SUCCESS))
         return diag_problem(builder->problem, builder->problem_path, "%s", builder->problem_why);
+    if (AW_UNLIKELY(!tree_finish((struct event_tree *)(uintptr_t)&builder->tree))) /* what it holds stays the same */
+        return out_of_memory();
     struct emit e;
     emit_init(&e, w, policy, &builder->tree);
     e.bound = builder->tree.bound + builder->tree.doc.count * node_room(policy);

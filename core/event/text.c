@@ -24,6 +24,42 @@ unsigned text_classify(const char *in, size_t len)
     }
     return (escape ? TEXT_ESCAPE : 0) | (high ? TEXT_NON_ASCII : 0);
 }
+
+/* Fewer than 16 bytes, zero-filled; nothing behind them is read. */
+static inline __m128i load_few(const char *in, size_t len)
+{
+    uint64_t low = 0, high = 0;
+    if (len >= 8) {
+        low = base_le64(in);
+        high = len == 8 ? 0 : base_le64(in + len - 8) >> (8 * (16 - len));
+    } else if (len >= 4) {
+        low = base_le32(in) | (uint64_t)base_le32(in + len - 4) << (8 * (len - 4));
+    } else if (len > 0) {
+        low = (unsigned char)in[0] | (uint64_t)(unsigned char)in[len / 2] << (8 * (len / 2)) |
+              (uint64_t)(unsigned char)in[len - 1] << (8 * (len - 1));
+    }
+    return _mm_set_epi64x((long long)high, (long long)low);
+}
+
+unsigned text_take(char *out, const char *in, size_t len)
+{
+    unsigned escape = 0, high = 0;
+    if (len < 16) {
+        __m128i x = load_few(in, len);
+        _mm_storeu_si128((__m128i *)(void *)out, x);
+        escape = escape_mask(x) & ((1u << len) - 1);
+        high = (unsigned)_mm_movemask_epi8(x);
+    }
+    for (size_t i = 0, last = len - 16; len >= 16; i = i + 16 < last ? i + 16 : last) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(in + i));
+        _mm_storeu_si128((__m128i *)(void *)(out + i), x);
+        escape |= escape_mask(x);
+        high |= (unsigned)_mm_movemask_epi8(x);
+        if (i == last)
+            break;
+    }
+    return (escape ? TEXT_ESCAPE : 0) | (high ? TEXT_NON_ASCII : 0);
+}
 #else
 static inline bool needs_escape(unsigned char c)
 {
@@ -39,6 +75,13 @@ unsigned text_classify(const char *in, size_t len)
         r |= c >= 0x80 ? TEXT_NON_ASCII : 0;
     }
     return r;
+}
+
+unsigned text_take(char *out, const char *in, size_t len)
+{
+    if (len > 0)
+        memcpy(out, in, len);
+    return text_classify(out, len);
 }
 #endif
 

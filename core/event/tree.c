@@ -3,9 +3,9 @@
 
 #include "event/tree.h"
 
+#include "event/path.h"
 #include "event/redact.h"
 
-#define NAME_MAX_BYTES 1024u
 #define DEPTH_MAX 64 /* of a path */
 
 static const char why_utf8[] = "not valid UTF-8";
@@ -16,6 +16,7 @@ void tree_init(struct event_tree *t)
     memset(t->slots, 0, sizeof t->slots);
     t->present = 0;
     t->bound = 0;
+    t->plan = NULL;
 }
 
 void tree_reset(struct event_tree *t)
@@ -29,23 +30,31 @@ void tree_reset(struct event_tree *t)
 void tree_release(struct event_tree *t)
 {
     json_doc_release(&t->doc);
+    free(t->plan);
     tree_init(t);
 }
 
 /* ---- texts and values ---- */
 
-static char *keep_text(struct event_tree *t, const char *text, size_t len)
+/* *ret_class: TEXT_* */
+static inline char *keep_text(struct event_tree *t, const char *text, size_t len, unsigned *ret_class)
 {
     char *p = arena_text(&t->doc.arena, len);
-    if (p && len > 0)
-        memcpy(p, text, len);
+    if (AW_LIKELY(p != NULL))
+        *ret_class = text_take(p, text, len);
     return p;
+}
+
+static inline size_t value_bound(const struct json_node *n)
+{
+    return n->type < JSON_ARRAY ? (n->flags & JSON_TEXT_ESCAPE ? 6 : 1) * (size_t)n->len : 0;
 }
 
 /* A value without a place; its text is kept. */
 static int make_value(struct event_tree *t, const struct tree_value *v, struct json_node *ret, const char **ret_why)
 {
     static const char words[][8] = {[JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true"};
+    unsigned c;
     memset(ret, 0, sizeof *ret);
     ret->type = v->type;
     if (v->type >= JSON_ARRAY)
@@ -55,13 +64,12 @@ static int make_value(struct event_tree *t, const struct tree_value *v, struct j
         *ret_why = "longer than 8 MiB";
         return AW_ERR_INVALID_EVENT;
     }
-    const char *text = keep_text(t, v->type < JSON_NUMBER ? words[v->type] : v->text, len);
+    const char *text = keep_text(t, v->type < JSON_NUMBER ? words[v->type] : v->text, len, &c);
     if (!text)
         return AW_ERR_NOMEM;
     ret->text = text;
     ret->len = (uint32_t)len;
     if (v->type == JSON_STRING) {
-        unsigned c = text_classify(text, len);
         if (AW_UNLIKELY(c & TEXT_NON_ASCII) && !text_utf8_valid(text, len)) {
             *ret_why = why_utf8;
             return AW_ERR_INVALID_EVENT;
@@ -70,7 +78,6 @@ static int make_value(struct event_tree *t, const struct tree_value *v, struct j
     } else if (v->type == JSON_NUMBER) {
         ret->flags = scan_suspicious(text, len) ? JSON_MARKED : 0;
     }
-    t->bound += (ret->flags & JSON_TEXT_ESCAPE ? 6 : 1) * len;
     return AW_SUCCESS;
 }
 
@@ -88,10 +95,12 @@ static void put_value(struct event_tree *t, uint32_t at, const struct json_node 
 
 static int put_key(struct event_tree *t, struct json_node *n, const char *key, size_t len, const char **ret_why)
 {
-    char *p = keep_text(t, key, len);
-    if (!p)
+    unsigned c;
+    const char *p = key;
+    if (plan_holds(t->plan, key))
+        c = text_classify(key, len);
+    else if (!(p = keep_text(t, key, len, &c)))
         return AW_ERR_NOMEM;
-    unsigned c = text_classify(p, len);
     if ((c & TEXT_NON_ASCII) && !text_utf8_valid(p, len)) {
         *ret_why = why_utf8;
         return AW_ERR_INVALID_EVENT;
@@ -100,7 +109,10 @@ static int put_key(struct event_tree *t, struct json_node *n, const char *key, s
     n->key_len = (uint32_t)len;
     n->key_head = text_head(p, len);
     n->flags = (uint8_t)((n->flags & ~(JSON_KEY_ESCAPE | JSON_KEY_NON_ASCII)) | c * JSON_KEY_ESCAPE);
-    t->bound += (c & TEXT_ESCAPE ? 6 : 1) * len;
+    size_t bound = (c & TEXT_ESCAPE ? 6 : 1) * len;
+    t->bound += bound;
+    if (t->plan)
+        t->plan->names_bound += bound;
     return AW_SUCCESS;
 }
 
@@ -158,71 +170,6 @@ static uint32_t find_child(const struct event_tree *t, uint32_t object, const ch
 }
 
 /* ---- paths ---- */
-
-struct step {
-    enum { STEP_NAME, STEP_APPEND, STEP_INDEX } kind;
-    size_t len, index;
-    const char *name; /* in the path, or in unescaped */
-    char unescaped[NAME_MAX_BYTES];
-};
-
-static const char *next_index(const char *p, struct step *s, const char **ret_why)
-{
-    p++;
-    s->kind = *p == ']' ? STEP_APPEND : STEP_INDEX;
-    s->index = 0;
-    for (; *p >= '0' && *p <= '9' && s->index < 100000000; p++)
-        s->index = s->index * 10 + (size_t)(*p - '0');
-    if (*p != ']' || (p[1] != '\0' && p[1] != '.' && p[1] != '[')) {
-        *ret_why = "the path is wrong: [] or [NUMBER] and then '.', '[' or the end expected";
-        return NULL;
-    }
-    p++;
-    if (*p == '.' && p[1] == '\0') {
-        *ret_why = "the path ends with a dot";
-        return NULL;
-    }
-    return *p == '.' ? p + 1 : p;
-}
-
-/* A name with backslashes, from its begin on; NULL: too long. */
-static AW_COLD const char *unescape_name(const char *p, struct step *s)
-{
-    s->name = s->unescaped;
-    s->len = 0;
-    for (; *p != '\0' && *p != '.' && *p != '['; p++) {
-        if (*p == '\\' && p[1] != '\0')
-            p++;
-        if (s->len == sizeof s->unescaped)
-            return NULL;
-        s->unescaped[s->len++] = *p;
-    }
-    return p;
-}
-
-/* One step of a path; returns where the next one begins. */
-static inline const char *next_step(const char *p, struct step *s, const char **ret_why)
-{
-    static const bool ends_name[256] = {['\0'] = true, ['.'] = true, ['['] = true, ['\\'] = true};
-    if (*p == '[')
-        return next_index(p, s, ret_why);
-    s->kind = STEP_NAME;
-    s->name = p;
-    while (!ends_name[(unsigned char)*p])
-        p++;
-    s->len = (size_t)(p - s->name);
-    if (AW_UNLIKELY(*p == '\\'))
-        p = unescape_name(s->name, s);
-    if (AW_UNLIKELY(p == NULL || s->len > NAME_MAX_BYTES)) {
-        *ret_why = "a name in the path is longer than 1024 bytes";
-        return NULL;
-    }
-    if (s->len == 0 || (*p == '.' && p[1] == '\0')) {
-        *ret_why = "the path has an empty name";
-        return NULL;
-    }
-    return *p == '.' ? p + 1 : p;
-}
 
 /* The child that a step names, made when it is a name or an appended item. 0 with *ret_rc. */
 static uint32_t take_step(struct event_tree *t, uint32_t at, const struct step *s, int *ret_rc, const char **ret_why)
@@ -333,26 +280,150 @@ static uint32_t find_place(struct event_tree *t, const char *path, int *ret_rc, 
     return at ? at : give_up(t, slot, last);
 }
 
-int tree_set_slot(struct event_tree *t, unsigned slot, const struct tree_value *v, const char **ret_why)
+/* ---- the same again: see plan.h ---- */
+
+static void clear(struct event_tree *t)
+{
+    t->doc.count = 1;
+    memset(t->slots, 0, sizeof t->slots);
+    t->present = 0;
+    t->bound = 0;
+}
+
+void tree_repeat(struct event_tree *t)
+{
+    struct event_plan *p = t->plan;
+    if (p && p->mode != PLAN_OFF && p->count > 0) {
+        p->mode = PLAN_FOLLOW;
+        p->at = 0;
+        t->bound = p->names_bound;
+        arena_reset(&t->doc.arena);
+        return;
+    }
+    if (!p)
+        p = t->plan = malloc(sizeof *p); /* without memory: only slower */
+    if (p) {
+        p->mode = PLAN_RECORD;
+        p->count = p->at = 0;
+        p->text_len = p->names_bound = 0;
+        memset(p->text + PLAN_TEXT, 0, ARENA_PAD);
+    }
+    tree_reset(t);
+}
+
+/* Notes a setter, and gives the path's copy to be used in its place; or ends the recording. */
+static inline const char *record(struct event_plan *p, unsigned slot, const char *path, uint8_t type)
+{
+    if (!p || p->mode != PLAN_RECORD)
+        return path;
+    size_t size = path ? strlen(path) + 1 : 0;
+    if (p->count == PLAN_STEPS || size > PLAN_TEXT - p->text_len || type >= JSON_ARRAY ||
+        (path && strchr(path, '\\'))) {
+        p->mode = PLAN_OFF;
+        return path;
+    }
+    p->steps[p->count] = (struct plan_step){.path = (uint16_t)p->text_len, .slot = (uint8_t)slot};
+    if (!path)
+        return NULL;
+    char *copy = memcpy(p->text + p->text_len, path, size);
+    p->text_len += size;
+    return copy;
+}
+
+static inline void recorded(struct event_plan *p, uint32_t node)
+{
+    if (!p || p->mode != PLAN_RECORD)
+        return;
+    if (node == 0) {
+        p->mode = PLAN_OFF;
+        return;
+    }
+    p->steps[p->count++].node = node;
+    p->at = p->count;
+}
+
+/* The setters differ from last time's: what was set so far is put together without the rest. */
+static AW_COLD int leave_plan(struct event_tree *t)
+{
+    struct event_plan *p = t->plan;
+    struct json_node values[PLAN_STEPS];
+    uint32_t n = p->at;
+    p->mode = PLAN_RECORD;
+    if (n == p->count)
+        return AW_SUCCESS;
+    for (uint32_t i = 0; i < n; i++)
+        values[i] = t->doc.nodes[p->steps[i].node];
+    clear(t);
+    p->count = p->at = 0;
+    p->names_bound = 0;
+    p->text_len = n < PLAN_STEPS ? p->steps[n].path : p->text_len;
+    for (uint32_t i = 0; i < n; i++) {
+        struct plan_step *s = &p->steps[i];
+        const char *why;
+        int rc = AW_ERR_NOMEM;
+        uint32_t at = s->slot ? slot_node(t, s->slot) : find_place(t, p->text + s->path, &rc, &why);
+        recorded(p, at);
+        if (!at)
+            return rc;
+        t->bound += value_bound(&values[i]);
+        put_value(t, at, &values[i]);
+    }
+    return AW_SUCCESS;
+}
+
+bool tree_finish(struct event_tree *t)
+{
+    return !t->plan || t->plan->mode != PLAN_FOLLOW || t->plan->at == t->plan->count || leave_plan(t) == AW_SUCCESS;
+}
+
+/* The place that the plan has for this setter; 0: the plan is left, or was not followed. */
+static inline uint32_t planned(struct event_tree *t, unsigned slot, const char *path, uint8_t type, int *ret_rc)
+{
+    struct event_plan *p = t->plan;
+    *ret_rc = AW_SUCCESS;
+    if (!p || p->mode != PLAN_FOLLOW)
+        return 0;
+    const struct plan_step *s = &p->steps[p->at];
+    if (AW_LIKELY(p->at < p->count && s->slot == slot && type < JSON_ARRAY &&
+                  (slot || strcmp(p->text + s->path, path) == 0))) {
+        p->at++;
+        return s->node;
+    }
+    *ret_rc = leave_plan(t);
+    return 0;
+}
+
+/* ---- setting ---- */
+
+static inline int set(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v,
+                      const char **ret_why)
 {
     struct json_node value;
     int rc = make_value(t, v, &value, ret_why);
-    uint32_t at = rc == AW_SUCCESS ? slot_node(t, slot) : 0;
+    if (AW_UNLIKELY(rc != AW_SUCCESS))
+        return rc;
+    uint32_t at = planned(t, slot, path, v->type, &rc);
+    if (at == 0 && rc == AW_SUCCESS) {
+        path = record(t->plan, slot, path, v->type);
+        rc = AW_ERR_NOMEM;
+        at = slot ? slot_node(t, slot) : find_place(t, path, &rc, ret_why);
+        recorded(t->plan, at);
+    }
     if (AW_UNLIKELY(!at))
-        return rc == AW_SUCCESS ? AW_ERR_NOMEM : rc;
+        return rc;
+    t->bound += value_bound(&value);
     put_value(t, at, &value);
     return AW_SUCCESS;
 }
 
+int tree_set_slot(struct event_tree *t, unsigned slot, const struct tree_value *v, const char **ret_why)
+{
+    return set(t, slot, NULL, v, ret_why);
+}
+
 int tree_set(struct event_tree *t, const char *path, const struct tree_value *v, const char **ret_why)
 {
-    struct json_node value;
-    int rc = make_value(t, v, &value, ret_why);
-    uint32_t at = rc == AW_SUCCESS ? find_place(t, path, &rc, ret_why) : 0;
-    if (AW_UNLIKELY(!at))
-        return rc;
-    put_value(t, at, &value);
-    return AW_SUCCESS;
+    return set(t, SLOT_NONE, path, v, ret_why);
 }
 
 /* ---- copies ---- */
@@ -371,9 +442,10 @@ static uint32_t import_one(struct event_tree *t, const struct json_node *node, b
         t->bound += (n->flags & JSON_TEXT_ESCAPE ? 6 : 1) * (size_t)n->len;
     t->bound += (n->flags & JSON_KEY_ESCAPE ? 6 : 1) * (size_t)n->key_len;
     if (copy_texts) {
-        if (n->text && !(n->text = keep_text(t, n->text, n->len)))
+        unsigned c;
+        if (n->text && !(n->text = keep_text(t, n->text, n->len, &c)))
             return 0;
-        if (n->key && !(n->key = keep_text(t, n->key, n->key_len)))
+        if (n->key && !(n->key = keep_text(t, n->key, n->key_len, &c)))
             return 0;
     }
     return i;
@@ -454,6 +526,10 @@ int tree_set_json(struct event_tree *t, const char *path, struct json_doc *reade
 {
     struct json_error error = {0, 0, 0, ""};
     uint32_t slots[SLOT_COUNT] = {0};
+    if (!tree_finish(t))
+        return AW_ERR_NOMEM;
+    if (t->plan)
+        t->plan->mode = PLAN_OFF;
     unsigned slot = schema_slot(path, strlen(path));
     struct json_read_options options = {
         .max_depth = JSON_MAX_DEPTH_DEFAULT, .shape = schema_shape(slot), .slots = slots, .mark_all = true};

@@ -8,6 +8,7 @@
 #define AW_TREE_H
 
 #include "event/event.h"
+#include "event/plan.h"
 #include "event/schema.h"
 
 struct event_tree {
@@ -16,11 +17,16 @@ struct event_tree {
         slots[SLOT_COUNT]; /* node indexes, 0 = absent; children of actor, context, target are their unknown members */
     uint64_t present;      /* bits of the slots that are there */
     size_t bound;          /* canonical bytes of all texts and names, at most; grows until reset */
+    struct event_plan *plan; /* of a builder that is used again; or NULL */
 };
 
 void tree_init(struct event_tree *t);
 void tree_reset(struct event_tree *t);
 void tree_release(struct event_tree *t);
+/* The same as tree_reset(), for a tree that will soon be set alike; see plan.h. */
+void tree_repeat(struct event_tree *t);
+/* Before anything but a setter looks at a tree after tree_repeat(). False: no memory. */
+bool tree_finish(struct event_tree *t);
 
 /* A value to be set. text must be UTF-8; it is copied. */
 struct tree_value {

@@ -231,6 +231,146 @@ static void test_same_as_json(void)
     aw_builder_destroy(b);
 }
 
+/* ---- a builder that is used again ---- */
+
+struct setter {
+    unsigned kind, path;
+    uint64_t value;
+};
+
+static void apply(struct aw_builder *b, const struct setter *c)
+{
+    static const char *const paths[] = {"metadata.a",
+                                        "metadata.b",
+                                        "metadata.b.c",
+                                        "metadata.b.d",
+                                        "metadata.list[]",
+                                        "metadata.list[0]",
+                                        "metadata.list[].n",
+                                        "metadata.x\\.y",
+                                        "metadata.zz.name that is longer than the others, so that it takes room",
+                                        "diff.email.old",
+                                        "diff.email.new",
+                                        "actor.ip",
+                                        "actor.extra",
+                                        "actor.roles[]",
+                                        "context.tenantId",
+                                        "context.custom.deep.er",
+                                        "retentionTag",
+                                        "metadata",
+                                        "nonsense",
+                                        "metadata..wrong",
+                                        "metadata.password",
+                                        "metadata.qu\"ote\n"};
+    const char *path = paths[c->path % AW_ARRAY_LEN(paths)];
+    char value[80];
+    switch (c->kind % 16) {
+    case 0:
+        (void)aw_set_int(b, path, (int64_t)(c->value % 1000));
+        break;
+    case 1:
+        (void)aw_set_object(b, path);
+        break;
+    case 2:
+        (void)aw_set_array(b, path);
+        break;
+    case 3:
+        (void)aw_set_json(b, path, c->value % 3 ? "{\"k\":[1,{}],\"j\":\"\\u0001\"}" : "[7]", c->value % 3 ? 25 : 3);
+        break;
+    case 4:
+        (void)aw_set_null(b, path);
+        break;
+    case 5:
+        (void)aw_set_target(b, "doc", c->value % 2 ? "d" : NULL);
+        break;
+    case 6:
+        (void)aw_set_text(b, path, "\xff", c->value % 20 == 0); /* not UTF-8, or empty */
+        break;
+    default: /* of every length, with what must be escaped, and what is masked */
+        memset(value, c->value % 7 == 0 ? '"' : 'v', sizeof value);
+        memcpy(value + 10, "4111 1111 1111 1111", 19);
+        (void)aw_set_text(b, path, value, c->value % sizeof value);
+    }
+}
+
+static void play(struct aw_builder *b, const struct setter *calls, size_t n)
+{
+    (void)aw_set_action(b, "a.b", AW_OUTCOME_SUCCESS);
+    (void)aw_set_actor(b, "t", "i");
+    (void)aw_set_string(b, "eventId", "e");
+    (void)aw_set_string(b, "context.occurredAt", "2024-06-07T06:00:00Z");
+    for (size_t i = 0; i < n; i++)
+        apply(b, &calls[i]);
+}
+
+/* One sequence of setters is changed a little from event to event, or not at all. */
+static size_t vary(struct setter *calls, size_t n, size_t max, uint64_t *random)
+{
+    uint64_t what = harness_random(random) % 8;
+    size_t at = n ? harness_random(random) % n : 0;
+    for (size_t i = 0; i < n; i++)
+        calls[i].value = harness_random(random);
+    if (what == 0 && n > 0) {
+        memmove(calls + at, calls + at + 1, (n - at - 1) * sizeof *calls);
+        return n - 1;
+    }
+    if (what <= 2 && n < max) {
+        memmove(calls + at + 1, calls + at, (n - at) * sizeof *calls);
+        calls[at] = (struct setter){(unsigned)harness_random(random) | (harness_random(random) % 4 ? 8u : 0),
+                                    (unsigned)harness_random(random), harness_random(random)};
+        return n + 1;
+    }
+    return what == 3 ? at : what == 4 && harness_random(random) % 8 == 0 ? 0 : n;
+}
+
+/* Whatever was built with a builder before, it gives the same as a new one. */
+static void test_used_again(void)
+{
+    static struct setter calls[100];
+    static char first[sizeof text];
+    uint64_t random = harness_seed();
+    size_t n = 0, good = 0, rounds = harness_slow() ? 5000 : 50000;
+    int bad = 0;
+    if (!policy)
+        policy = help_policy(NULL);
+    struct aw_builder *used = aw_builder_create();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(used);
+    for (size_t i = 0; i < rounds && bad < 3; i++) {
+        n = vary(calls, n, i % 1000 < 900 ? 30 : AW_ARRAY_LEN(calls), &random);
+        struct aw_builder *fresh = aw_builder_create();
+        CU_ASSERT_PTR_NOT_NULL_FATAL(fresh);
+        aw_builder_reset(used);
+        if (harness_random(&random) % 50 == 0) { /* begun, and thrown away */
+            play(used, calls, n / 2);
+            aw_builder_reset(used);
+        }
+        play(used, calls, n);
+        play(fresh, calls, n);
+        const char *t = prepared(fresh);
+        snprintf(first, sizeof first, "%s", t ? t : "refused");
+        good += t != NULL;
+        t = prepared(used);
+        if (strcmp(first, t ? t : "refused") != 0) {
+            harness_note("round %zu: new  %s\n# used %s", i, first, t ? t : "refused");
+            bad++;
+        }
+        if (t && harness_random(&random) % 4 == 0) { /* logged twice, the second time with more */
+            struct setter more = {8, (unsigned)(i % 16), i};
+            apply(used, &more);
+            apply(fresh, &more);
+            t = prepared(fresh);
+            snprintf(first, sizeof first, "%s", t ? t : "refused");
+            t = prepared(used);
+            bad += strcmp(first, t ? t : "refused") != 0;
+        }
+        aw_builder_destroy(fresh);
+    }
+    CU_ASSERT_EQUAL(bad, 0);
+    CU_ASSERT(good > rounds / 20);
+    harness_note("%zu of %zu events were good", good, rounds);
+    aw_builder_destroy(used);
+}
+
 static void *use_and_end(void *arg)
 {
     struct aw_builder *b = start();
@@ -259,4 +399,4 @@ static void test_threads(void)
 HARNESS_MAIN("builder", {"typed values by path", test_typed_values}, {"replacing and resetting", test_replacing},
              {"wrong paths", test_wrong_paths}, {"wrong values", test_wrong_values},
              {"masked like JSON", test_masked_too}, {"same bytes as JSON", test_same_as_json},
-             {"threads", test_threads})
+             {"used again", test_used_again}, {"threads", test_threads})
