@@ -27,8 +27,8 @@ static inline char *text_copy(char *out, const char *in, size_t len)
 
 /* TEXT_* of the bytes. 16 bytes beyond the end must be readable. */
 unsigned text_classify(const char *in, size_t len);
-/* Copies the bytes and returns what text_classify() says of them. in needs no more than len readable bytes; out needs 16
- * more. */
+/* Copies the bytes and returns what text_classify() says of them. in needs no more than len readable bytes; out needs
+ * 16 more. */
 unsigned text_take(char *out, const char *in, size_t len);
 /* Is it well-formed UTF-8 (no surrogates, no overlong forms, up to U+10FFFF)? */
 bool text_utf8_valid(const char *in, size_t len);
