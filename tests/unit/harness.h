@@ -34,6 +34,9 @@ void harness_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /
 /* Built with a sanitizer, or run under valgrind (AW_TEST_QUICK is set): smaller numbers, no limits of time and memory.
  */
 bool harness_slow(void);
+/* _exit() of a forked child whose parent has threads. valgrind would look for leaks there, and find what only those
+ * threads, which the child does not have, knew of. */
+void harness_end_child(int status) __attribute__((noreturn));
 
 #define HARNESS_MAIN(suite, ...)                                                                                       \
     int main(int argc, char **argv)                                                                                    \

@@ -189,7 +189,7 @@ static void test_fork(void)
         bad |= (journal_close(journal) != 0) << 5;
         struct journal *second = NULL;
         bad |= (journal_open(&options, &second) != -EWOULDBLOCK) << 6; /* still the parent's */
-        _exit(bad);
+        harness_end_child(bad);
     }
     int status = 0;
     CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
