@@ -297,7 +297,7 @@ static int sniff(const char *path, const char **ret)
 
 static int open_path(const char *path, struct aw_store **ret)
 {
-    const char *plugin;
+    const char *plugin = NULL;
     int r = sniff(path, &plugin);
     return r == AW_SUCCESS ? open_adhoc(plugin, path, ret) : r;
 }
