@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 
+#include "base/base.h"
+
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -113,19 +115,19 @@ static bool is_leap(unsigned y)
 
 static bool parse_fraction(const char **s, const char *end, int64_t *ret_ns)
 {
-    int64_t frac = 0, scale = NS_PER_S;
+    static const int64_t unit[] = {0, 100000000, 10000000, 1000000, 100000, 10000, 1000, 100, 10, 1};
+    int64_t digits = 0;
+    unsigned n = 0;
     const char *p = *s;
-    if (p == end || *p < '0' || *p > '9')
-        return false;
     for (; p < end && *p >= '0' && *p <= '9'; p++) {
-        if (scale > 1) {
-            scale /= 10;
-            frac += (int64_t)(*p - '0') * scale;
+        if (n < AW_ARRAY_LEN(unit) - 1) {
+            digits = digits * 10 + (*p - '0');
+            n++;
         }
     }
     *s = p;
-    *ret_ns = frac;
-    return true;
+    *ret_ns = digits * unit[n];
+    return n > 0;
 }
 
 /* "Z", "+hh:mm" or "-hh:mm" up to the end, as seconds east of UTC. */

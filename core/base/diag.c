@@ -18,7 +18,8 @@ struct problems {
     char rest[80];
 };
 
-static _Thread_local struct problems *mine; /* made with the first problem of a thread */
+AW_THREAD_LOCAL bool diag_any;
+static AW_THREAD_LOCAL struct problems *mine; /* made with the first problem of a thread */
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool key_made;
@@ -37,10 +38,11 @@ static void make_key(void)
     key_made = pthread_key_create(&key, free_problems) == 0;
 }
 
-void diag_reset(void)
+void diag_clear(void)
 {
     struct problems *ps = mine;
-    if (AW_LIKELY(ps == NULL || ps->count == 0))
+    diag_any = false;
+    if (ps == NULL)
         return;
     for (size_t i = 0; i < ps->count && i < AW_ARRAY_LEN(ps->texts); i++)
         base_free_p(&ps->texts[i]);
@@ -75,6 +77,7 @@ int diag_problem(int code, const char *path, const char *fmt, ...)
     struct problems *ps = problems_here();
     if (!ps)
         goto out;
+    diag_any = true;
     if (ps->count >= DIAG_MAX_PROBLEMS) {
         ps->suppressed++;
         snprintf(ps->rest, sizeof ps->rest, "and %zu more", ps->suppressed);

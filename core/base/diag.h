@@ -8,15 +8,23 @@
 #define AW_DIAG_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "audit/audit.h"
 #include "audit/plugin.h"
+#include "base/base.h"
 
 #define DIAG_MAX_PROBLEMS 200
 
-void diag_reset(void);
+extern AW_THREAD_LOCAL bool diag_any; /* this thread has problems or warnings; private to diag_reset() */
+void diag_clear(void);
+static inline void diag_reset(void)
+{
+    if (AW_UNLIKELY(diag_any))
+        diag_clear();
+}
 /* code 0 = warning. path may be NULL (""). Returns code, so that `return diag_problem(...)` works. */
 int diag_problem(int code, const char *path, const char *fmt, ...) AW_PRINTF(3, 4);
 size_t diag_count(void);    /* problems and warnings */

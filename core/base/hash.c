@@ -302,7 +302,21 @@ int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN])
 void hash_hex(const uint8_t *in, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < len; i++) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    const __m128i low = _mm_set1_epi8(15), nine = _mm_set1_epi8(9);
+    for (; len - i >= 16; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(in + i));
+        __m128i a = _mm_and_si128(_mm_srli_epi16(x, 4), low), b = _mm_and_si128(x, low);
+        __m128i half[2] = {_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)};
+        for (int k = 0; k < 2; k++) {
+            __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(half[k], nine), _mm_set1_epi8('a' - '0' - 10));
+            __m128i c = _mm_add_epi8(_mm_add_epi8(half[k], _mm_set1_epi8('0')), letter);
+            _mm_storeu_si128((__m128i *)(void *)(out + 2 * i + 16 * k), c);
+        }
+    }
+#endif
+    for (; i < len; i++) {
         out[2 * i] = digits[in[i] >> 4];
         out[2 * i + 1] = digits[in[i] & 15];
     }

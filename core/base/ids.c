@@ -41,7 +41,7 @@ static void register_fork_handler(void)
                          on_fork_child); /* ENOMEM only; then ids of a child are still unlike by time and counter */
 }
 
-#define POOL_BYTES 256
+#define POOL_BYTES 2048 /* a call of getrandom() for 256 ids */
 static _Thread_local struct {
     unsigned generation; /* of the pool's content; 0 = never filled */
     unsigned used;

@@ -18,14 +18,15 @@
 
 /* Buckets: 0 "ey"; 1 "--"; 2 "AK" "AS" "AI"; 3 "gh" "gl" "gi"; 4 "xo"; 5 "k_" "k-" "m_" "f_"; 6 "Be" "Ba" in any case;
  * 7 digit or separator. A byte is in a bucket when both its halves are. */
-static const uint8_t first_low[16] = {0x80, 0x84, 0xc0, 0x80, 0x80, 0x81, 0xa0, 0x88,
-                                      0x90, 0x80, 0x00, 0x20, 0x00, 0xa2, 0x00, 0x00};
-static const uint8_t first_high[16] = {0x00, 0x00, 0x82, 0x80, 0x44, 0x00, 0x69, 0x10,
-                                       0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
-static const uint8_t second_low[16] = {0x80, 0xc0, 0x80, 0x84, 0x80, 0xc0, 0x80, 0x80,
-                                       0x88, 0x8d, 0x00, 0x04, 0x08, 0xa2, 0x00, 0x30};
-static const uint8_t second_high[16] = {0x00, 0x00, 0xa2, 0x80, 0x44, 0x24, 0x58, 0x01,
-                                        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+#define TWICE(...) __VA_ARGS__, __VA_ARGS__ /* for both halves of 32 bytes */
+static const uint8_t first_low[32] = {
+    TWICE(0x80, 0x84, 0xc0, 0x80, 0x80, 0x81, 0xa0, 0x88, 0x90, 0x80, 0x00, 0x20, 0x00, 0xa2, 0x00, 0x00)};
+static const uint8_t first_high[32] = {
+    TWICE(0x00, 0x00, 0x82, 0x80, 0x44, 0x00, 0x69, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00)};
+static const uint8_t second_low[32] = {
+    TWICE(0x80, 0xc0, 0x80, 0x84, 0x80, 0xc0, 0x80, 0x80, 0x88, 0x8d, 0x00, 0x04, 0x08, 0xa2, 0x00, 0x30)};
+static const uint8_t second_high[32] = {
+    TWICE(0x00, 0x00, 0xa2, 0x80, 0x44, 0x24, 0x58, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00)};
 
 struct block { /* one bit per position of 64 */
     uint64_t tokens, digits;
@@ -50,7 +51,7 @@ static struct block look_plain(const char *text, size_t len)
 __attribute__((target("avx2"))) static inline void look_half(const char *text, uint32_t *ret_tokens,
                                                              uint32_t *ret_digits)
 {
-#define TABLE(t) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(t)))
+#define TABLE(t) _mm256_loadu_si256((const __m256i *)(const void *)(t))
     const __m256i half = _mm256_set1_epi8(15);
     __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)text);
     __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(text + 1));
@@ -65,11 +66,12 @@ __attribute__((target("avx2"))) static inline void look_half(const char *text, u
 #undef TABLE
 }
 
-__attribute__((target("avx2"))) static inline struct block look_avx2(const char *text)
+__attribute__((target("avx2"))) static inline struct block look_avx2(const char *text, size_t len)
 {
-    uint32_t t0, t1, d0, d1;
+    uint32_t t0, t1 = 0, d0, d1 = 0;
     look_half(text, &t0, &d0);
-    look_half(text + 32, &t1, &d1);
+    if (len > 32)
+        look_half(text + 32, &t1, &d1);
     return (struct block){t0 | (uint64_t)t1 << 32, d0 | (uint64_t)d1 << 32};
 }
 #endif
@@ -171,7 +173,7 @@ static inline bool take_block(struct finder *f, size_t at, struct block b)
 __attribute__((target("avx2"))) static bool find_avx2(struct finder *f)
 {
     for (size_t at = 0; at < f->len; at += 64) {
-        if (!take_block(f, at, look_avx2(f->text + at)))
+        if (!take_block(f, at, look_avx2(f->text + at, f->len - at)))
             return false;
     }
     return true;
@@ -202,5 +204,10 @@ bool scan_marks(const char *text, size_t len, uint32_t *marks, size_t max)
 bool scan_suspicious_slow(const char *text, size_t len)
 {
     uint32_t mark[2];
-    return !scan_marks(text, len, mark, 2) || mark[0] != UINT32_MAX;
+    struct finder f = {.text = text, .len = len, .max = 2, .marks = mark};
+#if defined(HAVE_AVX2_PATH)
+    return __builtin_cpu_supports("avx2") ? !find_avx2(&f) || f.count > 0 : !find_plain(&f) || f.count > 0;
+#else
+    return !find_plain(&f) || f.count > 0;
+#endif
 }

@@ -17,6 +17,7 @@ void tree_init(struct event_tree *t)
     t->present = 0;
     t->bound = 0;
     t->plan = NULL;
+    t->scan_late = false;
 }
 
 void tree_reset(struct event_tree *t)
@@ -45,18 +46,29 @@ static inline char *keep_text(struct event_tree *t, const char *text, size_t len
     return p;
 }
 
-static inline size_t value_bound(const struct json_node *n)
+/* A value without a place. */
+struct value {
+    const char *text;
+    uint32_t len, first, last;
+    uint8_t type, flags;
+};
+
+static inline size_t value_bound(const struct value *v)
 {
-    return n->type < JSON_ARRAY ? (n->flags & JSON_TEXT_ESCAPE ? 6 : 1) * (size_t)n->len : 0;
+    return v->type < JSON_ARRAY ? (v->flags & JSON_TEXT_ESCAPE ? 6 : 1) * (size_t)v->len : 0;
 }
 
-/* A value without a place; its text is kept. */
-static int make_value(struct event_tree *t, const struct tree_value *v, struct json_node *ret, const char **ret_why)
+static struct value value_of(const struct json_node *n)
+{
+    return (struct value){n->text, n->len,  n->first,
+                          n->last, n->type, (uint8_t)(n->flags & ~(JSON_KEY_ESCAPE | JSON_KEY_NON_ASCII))};
+}
+
+static inline int make_value(struct event_tree *t, const struct tree_value *v, struct value *ret, const char **ret_why)
 {
     static const char words[][8] = {[JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true"};
     unsigned c;
-    memset(ret, 0, sizeof *ret);
-    ret->type = v->type;
+    *ret = (struct value){.type = v->type};
     if (v->type >= JSON_ARRAY)
         return AW_SUCCESS;
     size_t len = v->type < JSON_NUMBER ? strlen(words[v->type]) : v->len;
@@ -74,15 +86,15 @@ static int make_value(struct event_tree *t, const struct tree_value *v, struct j
             *ret_why = why_utf8;
             return AW_ERR_INVALID_EVENT;
         }
-        ret->flags = (uint8_t)((c & TEXT_ESCAPE) | (scan_suspicious(text, len) ? JSON_MARKED : 0));
-    } else if (v->type == JSON_NUMBER) {
-        ret->flags = scan_suspicious(text, len) ? JSON_MARKED : 0;
+        ret->flags = (uint8_t)(c & TEXT_ESCAPE);
     }
+    if (v->type >= JSON_NUMBER && !t->scan_late && scan_suspicious(text, len))
+        ret->flags |= JSON_MARKED;
     return AW_SUCCESS;
 }
 
 /* Gives the node at its place another value; name and links stay. */
-static void put_value(struct event_tree *t, uint32_t at, const struct json_node *v)
+static inline void put_value(struct event_tree *t, uint32_t at, const struct value *v)
 {
     struct json_node *n = &t->doc.nodes[at];
     n->type = v->type;
@@ -346,13 +358,13 @@ static inline void recorded(struct event_plan *p, uint32_t node)
 static AW_COLD int leave_plan(struct event_tree *t)
 {
     struct event_plan *p = t->plan;
-    struct json_node values[PLAN_STEPS];
+    struct value values[PLAN_STEPS];
     uint32_t n = p->at;
     p->mode = PLAN_RECORD;
     if (n == p->count)
         return AW_SUCCESS;
     for (uint32_t i = 0; i < n; i++)
-        values[i] = t->doc.nodes[p->steps[i].node];
+        values[i] = value_of(&t->doc.nodes[p->steps[i].node]);
     clear(t);
     p->count = p->at = 0;
     p->names_bound = 0;
@@ -371,9 +383,22 @@ static AW_COLD int leave_plan(struct event_tree *t)
     return AW_SUCCESS;
 }
 
+/* Texts that were just written are slow to read again; here the setter's stores have long arrived. */
+static void scan_all(struct event_tree *t)
+{
+    for (struct json_node *n = t->doc.nodes + 1, *end = t->doc.nodes + t->doc.count; n < end; n++) {
+        if ((n->type == JSON_STRING || n->type == JSON_NUMBER) && n->len >= SCAN_SHORTEST)
+            n->flags = (uint8_t)((n->flags & ~JSON_MARKED) | (scan_suspicious(n->text, n->len) ? JSON_MARKED : 0));
+    }
+}
+
 bool tree_finish(struct event_tree *t)
 {
-    return !t->plan || t->plan->mode != PLAN_FOLLOW || t->plan->at == t->plan->count || leave_plan(t) == AW_SUCCESS;
+    if (t->plan && t->plan->mode == PLAN_FOLLOW && t->plan->at < t->plan->count && leave_plan(t) != AW_SUCCESS)
+        return false;
+    if (t->scan_late)
+        scan_all(t);
+    return true;
 }
 
 /* The place that the plan has for this setter; 0: the plan is left, or was not followed. */
@@ -398,7 +423,7 @@ static inline uint32_t planned(struct event_tree *t, unsigned slot, const char *
 static inline int set(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v,
                       const char **ret_why)
 {
-    struct json_node value;
+    struct value value;
     int rc = make_value(t, v, &value, ret_why);
     if (AW_UNLIKELY(rc != AW_SUCCESS))
         return rc;
@@ -526,10 +551,11 @@ int tree_set_json(struct event_tree *t, const char *path, struct json_doc *reade
 {
     struct json_error error = {0, 0, 0, ""};
     uint32_t slots[SLOT_COUNT] = {0};
-    if (!tree_finish(t))
-        return AW_ERR_NOMEM;
-    if (t->plan)
+    if (t->plan) {
+        if (t->plan->mode == PLAN_FOLLOW && leave_plan(t) != AW_SUCCESS)
+            return AW_ERR_NOMEM;
         t->plan->mode = PLAN_OFF;
+    }
     unsigned slot = schema_slot(path, strlen(path));
     struct json_read_options options = {
         .max_depth = JSON_MAX_DEPTH_DEFAULT, .shape = schema_shape(slot), .slots = slots, .mark_all = true};
@@ -549,7 +575,7 @@ int tree_set_json(struct event_tree *t, const char *path, struct json_doc *reade
     uint32_t at = find_place(t, path, &rc, ret_why);
     if (!at)
         return rc;
-    struct json_node v = t->doc.nodes[value];
+    struct value v = value_of(&t->doc.nodes[value]);
     put_value(t, at, &v);
     return AW_SUCCESS;
 }

@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-static _Thread_local struct work *mine;
+static AW_THREAD_LOCAL struct work *mine;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool key_made;
