@@ -109,6 +109,15 @@ int fs_fdatasync(int fd)
     return fdatasync(fd) < 0 ? -errno : 0;
 }
 
+void fs_begin_writeback(int fd, uint64_t offset, uint64_t len)
+{
+#if defined(SYNC_FILE_RANGE_WRITE)
+    (void)sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd, (void)offset, (void)len;
+#endif
+}
+
 int fs_fsync(int fd)
 {
     return fsync(fd) < 0 ? -errno : 0;

@@ -21,6 +21,7 @@ int fs_write_all(int fd, const void *buf, size_t len,
 int fs_pwrite_all(int fd, const void *buf, size_t len, uint64_t offset, size_t *ret_done);
 ssize_t fs_pread_full(int fd, void *buf, size_t len, uint64_t offset); /* short only at end of file */
 int fs_fdatasync(int fd);
+void fs_begin_writeback(int fd, uint64_t offset, uint64_t len); /* a hint; errors show with the next fs_fdatasync() */
 int fs_fsync(int fd);
 int fs_sync_dir(int dirfd);
 int fs_allocate(int fd, uint64_t offset, uint64_t len); /* posix_fallocate; -EOPNOTSUPP is for the caller to ignore */

@@ -94,8 +94,9 @@ struct journal {
     _Atomic uint64_t durable_seq, oldest_seq;
     _Atomic uint64_t bytes; /* over all segments */
     _Atomic uint64_t lost, recovered;
-    _Atomic int write_error; /* last error of the writer, 0 = none */
-    _Atomic bool dirty;      /* something written is not synced */
+    _Atomic int write_error;        /* last error of the writer, 0 = none */
+    _Atomic bool dirty;             /* something written is not synced */
+    _Atomic uint64_t sync_asked_ns; /* CLOCK_MONOTONIC: when somebody last waited for the disk; 0 = never */
     _Atomic bool roll_wanted, stop;
     _Atomic bool notes_wanted;  /* `missing` grew: write a note */
     _Atomic uint64_t trim_hint; /* an ack at or beyond this may free a segment */

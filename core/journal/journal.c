@@ -284,6 +284,7 @@ int journal_sync(struct journal *journal, uint64_t seq)
     if (journal_in_child(journal))
         return -EPERM;
     uint64_t head = journal_head_seq(journal);
+    atomic_store_explicit(&journal->sync_asked_ns, clock_mono_ns(), memory_order_relaxed);
     return sync_upto(journal, seq < head ? seq : head, false);
 }
 

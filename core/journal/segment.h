@@ -76,6 +76,7 @@ struct segment {
     bool named;      /* its directory entry is on disk */
     bool broken;     /* an fdatasync of it failed: its unsynced bytes prove nothing */
     uint64_t synced; /* bytes known to be on disk */
+    uint64_t begun;  /* bytes whose way to the disk has begun */
 };
 
 void segment_name(uint64_t first_seq, uint32_t number, char out[SEGMENT_NAME_MAX]);

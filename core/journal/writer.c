@@ -10,6 +10,8 @@
 #define NAP_NS 200000u       /* while events arrive */
 #define LAZY_NAP_NS 1000000u /* after a few naps for nothing */
 #define LAZY_AFTER 10        /* naps */
+#define EAGER_NS 100000000u  /* after a sync, what is written goes to the disk at once */
+#define EAGER_UNIT 65536u    /* in whole multiples of this: of any page size, and worth a request */
 #define IDLE_AFTER 50        /* naps: then sleep until woken */
 #define RETRY_NS 20000000u   /* after a failed write */
 
@@ -210,6 +212,21 @@ int writer_drain(struct journal *j, uint64_t upto)
     return rc;
 }
 
+/* While somebody syncs again and again, the next sync finds most pages on the disk already. Whole pages only: a page
+ * that is on its way could not be written to. */
+static void begin_writeback(struct journal *j)
+{
+    uint64_t asked = atomic_load_explicit(&j->sync_asked_ns, memory_order_relaxed);
+    struct segment *s = j->current;
+    if (asked == 0 || !s || clock_mono_ns() - asked > EAGER_NS)
+        return;
+    uint64_t upto = atomic_load(&s->size) & ~(uint64_t)(EAGER_UNIT - 1), from = s->begun;
+    if (upto <= from)
+        return;
+    fs_begin_writeback(s->fd, from, upto - from);
+    s->begun = upto;
+}
+
 /* One round. Returns whether there was work; *ret_rc < 0: it could not be done. */
 static bool work(struct journal *j, int *ret_rc)
 {
@@ -220,6 +237,8 @@ static bool work(struct journal *j, int *ret_rc)
     if (head != j->tail) {
         busy = true;
         rc = writer_drain(j, head);
+        if (rc == 0)
+            begin_writeback(j);
     }
     if (rc == 0 && atomic_exchange(&j->roll_wanted, false)) {
         busy = true;
