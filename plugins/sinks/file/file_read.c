@@ -408,7 +408,7 @@ static bool torn_is_final(struct reader *r)
     return r->at.archive || r->at.zst || (fstat(sf_source_fd(r->src), &st) == 0 && sf_lock_holder(&st) == 0);
 }
 
-/* At the end of a file. 1 = one row made, 0 = none, or -errno. */
+/* At the end of a file. 1 = one row made, 2 = there is more to read, 0 = neither, or -errno. */
 static int finish_file(struct reader *r, struct aw_row *row)
 {
     struct stat st;
@@ -422,6 +422,9 @@ static int finish_file(struct reader *r, struct aw_row *row)
     if (r->pos == r->len)
         return 0;
     if (torn_is_final(r)) {
+        ssize_t more = fill(r); /* the writer may have finished the line, and the file, since it was read */
+        if (more != 0)
+            return more < 0 ? (int)more : 2;
         char *line = r->buf + r->pos;
         size_t n = r->len - r->pos;
         r->pos = r->len;
@@ -445,6 +448,8 @@ static int32_t reader_next(void *read, struct aw_row *ret_rows, size_t max, size
             if (n > 0)
                 continue;
             e = n < 0 ? (int)n : finish_file(r, ret_rows);
+            if (e == 2)
+                continue;
             if (e > 0) {
                 count = 1;
                 break;
