@@ -25,11 +25,13 @@ static bool is_space(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* Where another byte leaves the event the same: white space between tokens, the case of \u's digits and of an exponent.
- */
+/* Where another byte leaves the event the same: white space between tokens, the case of \u's digits and of an exponent,
+ * and a minus before a zero, which RFC 8785 writes as 0. */
 static bool means_the_same(const char *text, size_t at, char now)
 {
     if (is_space(text[at]) && is_space(now))
+        return true;
+    if (is_space(text[at]) && now == '-' && text[at + 1] == '0' && strchr(",}] \t\n\r", text[at + 2]))
         return true;
     if (((unsigned char)text[at] ^ (unsigned char)now) != 0x20)
         return false;
