@@ -156,9 +156,9 @@ static void check_seq(struct verifier *v, struct verify_scope *s, const struct v
     char expected[48], found[24];
     const char *location = verify_location(batch, row);
     uint64_t seq = row->seq ? row->seq : row->store_seq;
-    snprintf(expected, sizeof expected, "%llu", (unsigned long long)row->seq);
-    snprintf(found, sizeof found, "%llu", (unsigned long long)row->store_seq);
-    if (row->seq != 0 && row->store_seq != 0 && row->seq != row->store_seq && !faulty) {
+    if (AW_UNLIKELY(row->seq != 0 && row->store_seq != 0 && row->seq != row->store_seq && !faulty)) {
+        snprintf(expected, sizeof expected, "%llu", (unsigned long long)row->seq);
+        snprintf(found, sizeof found, "%llu", (unsigned long long)row->store_seq);
         verify_find(v, AW_FINDING_EDITED, s, location, row->id, expected, found,
                     "the store's number of this row is not the seq in its integrity member");
         faulty = true;
@@ -182,6 +182,7 @@ static void check_seq(struct verifier *v, struct verify_scope *s, const struct v
     if (faulty)
         return;
     if (!fresh) {
+        snprintf(expected, sizeof expected, "%llu", (unsigned long long)row->seq);
         verify_find(v, AW_FINDING_EDITED, s, location, row->id, "a seq of its own", expected,
                     "integrity.seq is that of another event, too: one of them was changed");
     } else if (before != 0 && row->seq <= before) {

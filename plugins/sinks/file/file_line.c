@@ -217,7 +217,10 @@ static const char *find_integrity(const char *p, const char *end)
         p += 16;
     }
 #endif
-    return p < end ? memmem(p, (size_t)(end - p), needle, NEEDLE) : NULL;
+    for (; p < end && (size_t)(end - p) >= NEEDLE; p++)
+        if (*p == '"' && memcmp(p, needle, NEEDLE) == 0)
+            return p;
+    return NULL;
 }
 
 /* `"seq":N` inside the flat object that begins at p. */
@@ -226,6 +229,11 @@ static uint64_t flat_seq(const char *p, const char *end)
     const char *stop = memchr(p, '}', (size_t)(end - p));
     if (stop == NULL || stop - p > 1024)
         return 0;
+    const char *digits = stop; /* in canonical order seq is the last member */
+    while (digits[-1] >= '0' && digits[-1] <= '9')
+        digits--;
+    if (digits - p > 7 && memcmp(digits - 6, "\"seq\":", 6) == 0 && (digits[-7] == ',' || digits[-7] == '{'))
+        return to_u64(digits, stop);
     const char *at = memmem(p, (size_t)(stop - p), "\"seq\":", 6);
     return at != NULL && (at[-1] == '{' || at[-1] == ',') ? to_u64(at + 6, stop) : 0;
 }
