@@ -23,8 +23,8 @@
 #define AW_UNUSED __attribute__((unused))
 #define AW_HOT __attribute__((hot))
 #define AW_COLD __attribute__((cold))
-/* For single pointers on the hot path: no call to find them. They take of what the C library keeps for libraries that
- * are loaded late, so nothing larger may use this. */
+/* For single pointers on the hot path: no call to find them. All thread-local data of the library then takes of the few
+ * hundred bytes that the C library keeps for libraries that are loaded late: there must be nothing larger. */
 #define AW_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
 
 static inline void base_free_p(void *p)

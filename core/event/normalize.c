@@ -427,7 +427,7 @@ static int make_missing(struct emit *e)
     if (AW_LIKELY(missing != 0)) {
         uint64_t now = clock_real_ns();
         if (missing & SLOT_BIT(SLOT_EVENT_ID)) {
-            int rc = ids_uuid7(now, e->event_id);
+            int rc = ids_uuid7(&e->work->ids, now, e->event_id);
             if (rc < 0)
                 return diag_problem(AW_ERR_IO, "", "no random bytes for an event id: %s", strerror(-rc));
             set_slot(e, SLOT_EVENT_ID, make_node(e, 0, JSON_STRING, e->event_id, IDS_UUID_LEN), NULL);

@@ -8,6 +8,7 @@
 #ifndef AW_WORK_H
 #define AW_WORK_H
 
+#include "base/ids.h"
 #include "event/event.h"
 #include "event/redact.h"
 #include "event/tree.h"
@@ -19,6 +20,7 @@ struct work {
     struct event_tree in;     /* an event that came as JSON */
     struct event_tree merged; /* objects put together from several sources */
     struct redactor redactor; /* verdicts on names, masked texts */
+    struct ids_source ids;
     char *out;                /* canonical bytes of the prepared event */
     size_t out_capacity;
     struct json_doc stored; /* event_parse_stored(), aw_json_field() */

@@ -150,14 +150,16 @@ static void check_uuid7(const char *u)
     CU_ASSERT_EQUAL(strspn(u, "0123456789abcdef-"), IDS_UUID_LEN);
 }
 
+static struct ids_source ids;
+
 static void uuids_rise(void)
 {
     char last[IDS_UUID_LEN + 1] = "", now[IDS_UUID_LEN + 1] = "";
     uint64_t t = 1750000000000000000u;
     for (int i = 0; i < 200000; i++) {
-        /* the clock stands still, moves, and steps back: ids of one thread rise all the same */
+        /* the clock stands still, moves, and steps back: ids of one source rise all the same */
         t += i % 1000 == 0 ? 1000000u : 0;
-        if (ids_uuid7(i % 5000 == 0 ? t - 5000000000u : t, now) != 0 || strcmp(last, now) >= 0)
+        if (ids_uuid7(&ids, i % 5000 == 0 ? t - 5000000000u : t, now) != 0 || strcmp(last, now) >= 0)
             CU_FAIL("ids must rise");
         memcpy(last, now, sizeof last);
     }
@@ -168,15 +170,15 @@ static void forked_child_makes_other_ids(void)
 {
     char here[IDS_UUID_LEN], there[IDS_UUID_LEN];
     int p[2];
-    CU_ASSERT_EQUAL_FATAL(ids_uuid7(1750000000000000000u, here), 0);
+    CU_ASSERT_EQUAL_FATAL(ids_uuid7(&ids, 1750000000000000000u, here), 0);
     CU_ASSERT_EQUAL_FATAL(pipe(p), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        int rc = ids_uuid7(1750000000000000000u, there);
+        int rc = ids_uuid7(&ids, 1750000000000000000u, there);
         _exit(rc == 0 && write(p[1], there, sizeof there) == (ssize_t)sizeof there ? 0 : 1);
     }
     int status = -1;
-    CU_ASSERT_EQUAL(ids_uuid7(1750000000000000000u, here), 0);
+    CU_ASSERT_EQUAL(ids_uuid7(&ids, 1750000000000000000u, here), 0);
     CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
     CU_ASSERT_EQUAL(status, 0);
     CU_ASSERT_EQUAL(read(p[0], there, sizeof there), (ssize_t)sizeof there);

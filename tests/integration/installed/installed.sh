@@ -92,6 +92,13 @@ build_program() {
     $CC ${CFLAGS-} -std=gnu11 -Wall -Wextra $(pc --cflags auditwell) "$here/program.c" -o "$work/program" ${LDFLAGS-} $(pc --libs auditwell)
 }
 
+# What a library keeps for each thread must fit in what the C library has left for such a late one.
+loads_late() {
+    # shellcheck disable=SC2086
+    $CC ${CFLAGS-} -std=gnu11 -Wall -Wextra "$here/late.c" -o "$work/late" ${LDFLAGS-} -ldl -lpthread &&
+        "$work/late" "$root$libdir/libauditwell.so.0"
+}
+
 build_sink() { # as somebody else would: without the sanitizers of this build
     cp -R "$top_srcdir/examples/sink-hello" "$work/sink-hello" && chmod -R u+w "$work/sink-hello" &&
         PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root$libdir/pkgconfig \
@@ -142,6 +149,7 @@ if result "make install" install_all; then
     result "no names of others, no paths of the build" no_foreign_names
     result "each plugin exports its entry only, binds at once, needs no libauditwell" one_symbol
     result "the library exports aw_* only" only_aw_symbols
+    result "a running program can load the library" loads_late
     result "headers as C99" headers_compile c99 "$CC" c
     result "headers as C11" headers_compile c11 "$CC" c
     result "headers as C++11" headers_compile c++11 "${CXX:-c++}" cc
