@@ -9,6 +9,9 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #endif

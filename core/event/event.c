@@ -16,7 +16,6 @@ struct aw_builder *aw_builder_create(void)
     if (!b)
         return NULL;
     tree_init(&b->tree);
-    b->tree.scan_late = true;
     json_doc_init(&b->reader);
     return b;
 }

@@ -4,19 +4,19 @@
 
 #include "base/base.h"
 
-#define NAME_MAX_BYTES 1024u
+#define PATH_NAME_MAX 1024u
 
-struct step {
-    enum { STEP_NAME, STEP_APPEND, STEP_INDEX } kind;
+struct path_step {
+    enum { PATH_NAME, PATH_APPEND, PATH_INDEX } kind;
     size_t len, index;
     const char *name; /* in the path, or in unescaped */
-    char unescaped[NAME_MAX_BYTES];
+    char unescaped[PATH_NAME_MAX];
 };
 
-static inline const char *next_index(const char *p, struct step *s, const char **ret_why)
+static inline const char *path_index(const char *p, struct path_step *s, const char **ret_why)
 {
     p++;
-    s->kind = *p == ']' ? STEP_APPEND : STEP_INDEX;
+    s->kind = *p == ']' ? PATH_APPEND : PATH_INDEX;
     s->index = 0;
     for (; *p >= '0' && *p <= '9' && s->index < 100000000; p++)
         s->index = s->index * 10 + (size_t)(*p - '0');
@@ -33,7 +33,7 @@ static inline const char *next_index(const char *p, struct step *s, const char *
 }
 
 /* A name with backslashes, from its begin on; NULL: too long. */
-static AW_COLD inline const char *unescape_name(const char *p, struct step *s)
+static AW_COLD inline const char *path_unescape(const char *p, struct path_step *s)
 {
     s->name = s->unescaped;
     s->len = 0;
@@ -48,19 +48,19 @@ static AW_COLD inline const char *unescape_name(const char *p, struct step *s)
 }
 
 /* One step of a path; returns where the next one begins. */
-static inline const char *next_step(const char *p, struct step *s, const char **ret_why)
+static inline const char *path_next(const char *p, struct path_step *s, const char **ret_why)
 {
     static const bool ends_name[256] = {['\0'] = true, ['.'] = true, ['['] = true, ['\\'] = true};
     if (*p == '[')
-        return next_index(p, s, ret_why);
-    s->kind = STEP_NAME;
+        return path_index(p, s, ret_why);
+    s->kind = PATH_NAME;
     s->name = p;
     while (!ends_name[(unsigned char)*p])
         p++;
     s->len = (size_t)(p - s->name);
     if (AW_UNLIKELY(*p == '\\'))
-        p = unescape_name(s->name, s);
-    if (AW_UNLIKELY(p == NULL || s->len > NAME_MAX_BYTES)) {
+        p = path_unescape(s->name, s);
+    if (AW_UNLIKELY(p == NULL || s->len > PATH_NAME_MAX)) {
         *ret_why = "a name in the path is longer than 1024 bytes";
         return NULL;
     }

@@ -189,14 +189,19 @@ static bool find_plain(struct finder *f)
     return true;
 }
 
+static inline bool find(struct finder *f)
+{
+#if defined(HAVE_AVX2_PATH)
+    if (AW_LIKELY(__builtin_cpu_supports("avx2")))
+        return find_avx2(f);
+#endif
+    return find_plain(f);
+}
+
 bool scan_marks(const char *text, size_t len, uint32_t *marks, size_t max)
 {
     struct finder f = {.text = text, .len = len, .max = max, .marks = marks};
-#if defined(HAVE_AVX2_PATH)
-    bool all = __builtin_cpu_supports("avx2") ? find_avx2(&f) : find_plain(&f);
-#else
-    bool all = find_plain(&f);
-#endif
+    bool all = find(&f);
     marks[f.count] = UINT32_MAX;
     return all;
 }
@@ -205,9 +210,5 @@ bool scan_suspicious_slow(const char *text, size_t len)
 {
     uint32_t mark[2];
     struct finder f = {.text = text, .len = len, .max = 2, .marks = mark};
-#if defined(HAVE_AVX2_PATH)
-    return __builtin_cpu_supports("avx2") ? !find_avx2(&f) || f.count > 0 : !find_plain(&f) || f.count > 0;
-#else
-    return !find_plain(&f) || f.count > 0;
-#endif
+    return !find(&f) || f.count > 0;
 }

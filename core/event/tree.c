@@ -17,7 +17,6 @@ void tree_init(struct event_tree *t)
     t->present = 0;
     t->bound = 0;
     t->plan = NULL;
-    t->scan_late = false;
 }
 
 void tree_reset(struct event_tree *t)
@@ -88,7 +87,7 @@ static inline int make_value(struct event_tree *t, const struct tree_value *v, s
         }
         ret->flags = (uint8_t)(c & TEXT_ESCAPE);
     }
-    if (v->type >= JSON_NUMBER && !t->scan_late && scan_suspicious(text, len))
+    if (v->type >= JSON_NUMBER && scan_suspicious(text, len))
         ret->flags |= JSON_MARKED;
     return AW_SUCCESS;
 }
@@ -184,10 +183,11 @@ static uint32_t find_child(const struct event_tree *t, uint32_t object, const ch
 /* ---- paths ---- */
 
 /* The child that a step names, made when it is a name or an appended item. 0 with *ret_rc. */
-static uint32_t take_step(struct event_tree *t, uint32_t at, const struct step *s, int *ret_rc, const char **ret_why)
+static uint32_t take_step(struct event_tree *t, uint32_t at, const struct path_step *s, int *ret_rc,
+                          const char **ret_why)
 {
     struct json_node *parent = &t->doc.nodes[at];
-    uint8_t want = s->kind == STEP_NAME ? JSON_OBJECT : JSON_ARRAY;
+    uint8_t want = s->kind == PATH_NAME ? JSON_OBJECT : JSON_ARRAY;
     *ret_rc = AW_ERR_INVALID_EVENT;
     if (parent->type == JSON_NONE)
         parent->type = want;
@@ -196,8 +196,8 @@ static uint32_t take_step(struct event_tree *t, uint32_t at, const struct step *
                                        : "the path indexes something that is not an array";
         return 0;
     }
-    uint32_t child = s->kind == STEP_NAME ? find_child(t, at, s->name, s->len) : 0;
-    if (s->kind == STEP_INDEX) {
+    uint32_t child = s->kind == PATH_NAME ? find_child(t, at, s->name, s->len) : 0;
+    if (s->kind == PATH_INDEX) {
         child = parent->first;
         for (size_t i = 0; child && i < s->index; i++)
             child = t->doc.nodes[child].next;
@@ -209,7 +209,7 @@ static uint32_t take_step(struct event_tree *t, uint32_t at, const struct step *
         return child;
     *ret_rc = AW_ERR_NOMEM;
     child = json_node_new(&t->doc);
-    if (child && s->kind == STEP_NAME) {
+    if (child && s->kind == PATH_NAME) {
         *ret_rc = put_key(t, &t->doc.nodes[child], s->name, s->len, ret_why);
         if (*ret_rc != AW_SUCCESS)
             return 0;
@@ -243,7 +243,7 @@ static uint32_t give_up(struct event_tree *t, unsigned slot, uint32_t last)
 
 static unsigned first_slot(const char **path, int *ret_rc, const char **ret_why)
 {
-    struct step s;
+    struct path_step s;
     *ret_rc = AW_ERR_INVALID_EVENT;
     if (strncmp(*path, "metadata.", 9) == 0) { /* by far the most frequent */
         *path += 9;
@@ -256,7 +256,7 @@ static unsigned first_slot(const char **path, int *ret_rc, const char **ret_why)
         *path += 11;
         return SLOT_ACTOR_ROLES;
     }
-    *path = next_step(*path, &s, ret_why);
+    *path = path_next(*path, &s, ret_why);
     if (!*path)
         return SLOT_NONE;
     unsigned slot = schema_slot(s.name, s.len);
@@ -280,11 +280,11 @@ static uint32_t find_place(struct event_tree *t, const char *path, int *ret_rc, 
     *ret_rc = AW_ERR_NOMEM;
     uint32_t at = slot_node(t, slot), last = at;
     for (int depth = 0; at && *path; depth++) {
-        struct step s;
+        struct path_step s;
         last = at;
         *ret_rc = AW_ERR_INVALID_EVENT;
         *ret_why = "the path has more than 64 steps";
-        path = depth < DEPTH_MAX ? next_step(path, &s, ret_why) : NULL;
+        path = depth < DEPTH_MAX ? path_next(path, &s, ret_why) : NULL;
         at = path ? take_step(t, at, &s, ret_rc, ret_why) : 0;
         if (!at)
             break;
@@ -375,30 +375,19 @@ static AW_COLD int leave_plan(struct event_tree *t)
         int rc = AW_ERR_NOMEM;
         uint32_t at = s->slot ? slot_node(t, s->slot) : find_place(t, p->text + s->path, &rc, &why);
         recorded(p, at);
-        if (!at)
+        if (!at) {
+            clear(t); /* an event without anything is refused; one without a part would pass */
             return rc;
+        }
         t->bound += value_bound(&values[i]);
         put_value(t, at, &values[i]);
     }
     return AW_SUCCESS;
 }
 
-/* Texts that were just written are slow to read again; here the setter's stores have long arrived. */
-static void scan_all(struct event_tree *t)
-{
-    for (struct json_node *n = t->doc.nodes + 1, *end = t->doc.nodes + t->doc.count; n < end; n++) {
-        if ((n->type == JSON_STRING || n->type == JSON_NUMBER) && n->len >= SCAN_SHORTEST)
-            n->flags = (uint8_t)((n->flags & ~JSON_MARKED) | (scan_suspicious(n->text, n->len) ? JSON_MARKED : 0));
-    }
-}
-
 bool tree_finish(struct event_tree *t)
 {
-    if (t->plan && t->plan->mode == PLAN_FOLLOW && t->plan->at < t->plan->count && leave_plan(t) != AW_SUCCESS)
-        return false;
-    if (t->scan_late)
-        scan_all(t);
-    return true;
+    return !t->plan || t->plan->mode != PLAN_FOLLOW || t->plan->at == t->plan->count || leave_plan(t) == AW_SUCCESS;
 }
 
 /* The place that the plan has for this setter; 0: the plan is left, or was not followed. */

@@ -18,7 +18,6 @@ struct event_tree {
     uint64_t present;      /* bits of the slots that are there */
     size_t bound;          /* canonical bytes of all texts and names, at most; grows until reset */
     struct event_plan *plan; /* of a builder that is used again; or NULL */
-    bool scan_late;          /* JSON_MARKED is set by tree_finish(), not by each setter */
 };
 
 void tree_init(struct event_tree *t);
@@ -26,7 +25,7 @@ void tree_reset(struct event_tree *t);
 void tree_release(struct event_tree *t);
 /* The same as tree_reset(), for a tree that will soon be set alike; see plan.h. */
 void tree_repeat(struct event_tree *t);
-/* Before anything but a setter looks at a tree that has a plan or is scanned late. False: no memory. */
+/* Before anything but a setter looks at a tree that has a plan. False: no memory, and the tree is empty. */
 bool tree_finish(struct event_tree *t);
 
 /* A value to be set. text must be UTF-8; it is copied. */

@@ -228,6 +228,7 @@ static uint32_t crc_of_body(const struct prepared *event, const struct record_he
     return hash_crc32c(crc, zeros, h->total_len - RECORD_HEADER - fields - event->json_len);
 }
 
+#define PREFETCH_MAX 4096u
 /* Without -mprfchw the compiler's own prefetch only fetches to read. Where the instruction is unknown, it does nothing.
  */
 static inline void prefetch_to_write(const void *p)
@@ -251,9 +252,10 @@ AW_HOT int journal_append(struct journal *journal, const struct prepared *event,
     prepare_header(j, event, &h);
     if (AW_UNLIKELY(h.total_len > j->ring.size))
         return -EMSGSIZE;
-    /* The ring's lines were last read by the writer, on another processor: they come back while the event is hashed. */
+    /* The ring's lines were last read by the writer, on another processor: they come back while the event is hashed. A
+     * large event's first ones are enough; the processor sees where the copy goes. */
     uint64_t at = atomic_load_explicit(&j->ring.header->head, memory_order_relaxed);
-    for (uint32_t i = 0; i < h.total_len; i += 64)
+    for (uint32_t i = 0; i < h.total_len && i < PREFETCH_MAX; i += 64)
         prefetch_to_write(ring_at(&j->ring, at + i));
     struct sealer *sealer = thread_sealer;
     if (AW_UNLIKELY(!sealer) && !(sealer = make_sealer()))
