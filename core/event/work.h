@@ -21,7 +21,7 @@ struct work {
     struct event_tree merged; /* objects put together from several sources */
     struct redactor redactor; /* verdicts on names, masked texts */
     struct ids_source ids;
-    char *out;                /* canonical bytes of the prepared event */
+    char *out; /* canonical bytes of the prepared event */
     size_t out_capacity;
     struct json_doc stored; /* event_parse_stored(), aw_json_field() */
     char *stored_out;       /* canonical bytes of a stored event that was not canonical */
