@@ -198,6 +198,7 @@ static void take_sink(struct settings_impl *s, const config_setting_t *group, un
     sink->plugin = own_copy(s, text_of(core, "plugin"));
     sink->name = text_of(core, "name") ? own_copy(s, text_of(core, "name")) : sink->plugin;
     sink->enabled = schema_value(core, "enabled")->number != 0;
+    sink->required = schema_value(core, "required")->number != 0;
     const char *from = text_of(core, "start_from");
     sink->from = from && strcmp(from, "now") == 0 ? JOURNAL_FROM_NOW : JOURNAL_FROM_STORED;
     sink->spec = (struct plugin_spec){
@@ -209,6 +210,10 @@ static void take_sink(struct settings_impl *s, const config_setting_t *group, un
     };
     settings_apply_delivery(s->groups[GROUP_BATCH], s->groups[GROUP_RETRY], s->groups[GROUP_BREAKER],
                             schema_value(s->groups[GROUP_TOP], "write_deadline"), &sink->delivery);
+    if (sink->required && !sink->enabled) {
+        diag_problem(AW_ERR_CONFIG, where, "%s: a sink that is required must be enabled, found enabled = false", path);
+        s->problems++;
+    }
     check_texts(s, sink, core, path);
     check_trust(s, sink, path);
     take_delivery(s, sink, core, path);

@@ -88,6 +88,26 @@ static int create_instance(struct delivery *d, const struct delivery_options *o)
                         text[0] ? text : "it gave no reason");
 }
 
+int delivery_watch_init(struct delivery_watch *watch)
+{
+    pthread_condattr_t attr;
+    int rc = pthread_condattr_init(&attr);
+    if (rc != 0)
+        return -rc;
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(&watch->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (rc == 0 && (rc = pthread_mutex_init(&watch->mutex, NULL)) != 0)
+        pthread_cond_destroy(&watch->changed);
+    return -rc;
+}
+
+void delivery_watch_destroy(struct delivery_watch *watch)
+{
+    pthread_cond_destroy(&watch->changed);
+    pthread_mutex_destroy(&watch->mutex);
+}
+
 static int init_locks(struct delivery *d)
 {
     pthread_condattr_t attr;
@@ -115,6 +135,7 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
     d->class = o->sink;
     d->config = o->config;
     d->from = o->from;
+    d->watch = o->watch;
     int rc = allocate(d, o);
     if (rc == 0)
         rc = create_instance(d, o);
@@ -193,6 +214,24 @@ static struct timespec to_timespec(uint64_t deadline_ns)
     return (struct timespec){(time_t)(t / 1000000000u), (long)(t % 1000000000u)};
 }
 
+void delivery_hurry(struct delivery *d)
+{
+    pthread_mutex_lock(&d->mutex);
+    d->waiters++;
+    call_worker(d);
+    pthread_mutex_unlock(&d->mutex);
+}
+
+void delivery_rest(struct delivery *d)
+{
+    pthread_mutex_lock(&d->mutex);
+    if (--d->waiters == 0) {
+        seqset_free(&d->refused);
+        d->refused_unknown = false;
+    }
+    pthread_mutex_unlock(&d->mutex);
+}
+
 int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
 {
     if (atomic_load_explicit(&d->acked, memory_order_acquire) >= seq)
@@ -201,10 +240,7 @@ int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
         return -EIO;
     struct timespec until = to_timespec(deadline_mono_ns);
     int rc = 0;
-    pthread_mutex_lock(&d->mutex);
-    d->waiters++;
-    call_worker(d);
-    pthread_mutex_unlock(&d->mutex);
+    delivery_hurry(d);
     journal_wake(d->journal);
     pthread_mutex_lock(&d->mutex);
     while (atomic_load_explicit(&d->acked, memory_order_acquire) < seq && rc == 0) {
@@ -213,9 +249,19 @@ int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
         else if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) == ETIMEDOUT)
             rc = atomic_load_explicit(&d->acked, memory_order_acquire) >= seq ? 0 : -ETIMEDOUT;
     }
-    d->waiters--;
     pthread_mutex_unlock(&d->mutex);
+    delivery_rest(d);
     return rc;
+}
+
+enum delivery_outcome delivery_outcome(struct delivery *d, uint64_t seq)
+{
+    pthread_mutex_lock(&d->mutex);
+    bool done = atomic_load_explicit(&d->acked, memory_order_acquire) >= seq;
+    bool refused = seqset_find(&d->refused, seq) != NULL || (done && d->refused_unknown);
+    bool down = !d->thread_started || d->failed_for_good || d->ended;
+    pthread_mutex_unlock(&d->mutex);
+    return refused ? DELIVERY_REFUSED : done ? DELIVERY_DONE : down ? DELIVERY_DOWN : DELIVERY_PENDING;
 }
 
 void delivery_reopen(struct delivery *d)
@@ -285,6 +331,7 @@ bool delivery_destroy(struct delivery *d)
     pthread_cond_destroy(&d->changed);
     pthread_cond_destroy(&d->poke);
     pthread_mutex_destroy(&d->mutex);
+    seqset_free(&d->refused);
     free(d->views);
     free(d->final);
     free(d->status);

@@ -116,6 +116,11 @@ static void signal_change(struct delivery *d)
     if (d->waiters > 0)
         pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    if (d->watch) {
+        pthread_mutex_lock(&d->watch->mutex);
+        pthread_cond_broadcast(&d->watch->changed);
+        pthread_mutex_unlock(&d->watch->mutex);
+    }
 }
 
 static void acknowledge(struct delivery *d, uint64_t seq)
@@ -140,6 +145,7 @@ static void give_up_until_reopened(struct delivery *d)
     d->failed_for_good = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    signal_change(d);
     diag_log(&d->diag, AW_LOG_ERROR, d->name,
              "stopped: the sink says its configuration is wrong; events wait in the journal until it is mended and "
              "reopened");
@@ -330,6 +336,11 @@ static bool dead_letter(struct delivery *d, size_t view, const char *reason)
     diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s",
              (unsigned long long)d->views[view].head->seq, reason, deadletter_path(d->deadletters));
     atomic_fetch_add_explicit(&d->rejected, 1, memory_order_relaxed);
+    pthread_mutex_lock(&d->mutex);
+    uint64_t seq = d->views[view].head->seq;
+    if (d->waiters > 0 && seqset_add(&d->refused, seq, seq) < 0)
+        d->refused_unknown = true;
+    pthread_mutex_unlock(&d->mutex);
     return true;
 }
 
@@ -573,5 +584,6 @@ void *worker_main(void *arg)
     d->ended = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    signal_change(d);
     return NULL;
 }

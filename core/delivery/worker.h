@@ -11,6 +11,7 @@
 #include "delivery/breaker.h"
 #include "delivery/deadletter.h"
 #include "delivery/delivery.h"
+#include "journal/seqset.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -34,19 +35,22 @@ struct delivery {
     bool thread_started; /* [control] */
 
     pthread_mutex_t mutex;
-    pthread_cond_t changed;    /* with mutex: acked moved, the worker ended or stopped for good */
-    pthread_cond_t poke;       /* with mutex: ends a pause of the worker; CLOCK_MONOTONIC */
-    bool poked;                /* [m] */
-    unsigned waiters;          /* [m] */
-    bool stop_requested;       /* [m] */
-    bool in_call;              /* [m] the worker is in the plugin, or waits for its turn there */
-    bool abandoned;            /* [m] the worker did not come back from there: nothing may be freed */
-    uint64_t stop_deadline_ns; /* [m] */
-    bool ended;                /* [m] the worker left its loop */
-    bool failed_for_good;      /* [m] AW_E_CONFIG: only reopen helps */
-    char last_error[200];      /* [m] */
-    _Atomic bool wanted;       /* [a] somebody waits, stops or reopens: look at the members under mutex */
-    _Atomic bool reopen;       /* [a] */
+    pthread_cond_t changed;       /* with mutex: acked moved, the worker ended or stopped for good */
+    pthread_cond_t poke;          /* with mutex: ends a pause of the worker; CLOCK_MONOTONIC */
+    bool poked;                   /* [m] */
+    unsigned waiters;             /* [m] */
+    struct delivery_watch *watch; /* [c] */
+    struct seq_set refused;       /* [m] dead-lettered since the first of the waiters came */
+    bool refused_unknown;         /* [m] without memory for it */
+    bool stop_requested;          /* [m] */
+    bool in_call;                 /* [m] the worker is in the plugin, or waits for its turn there */
+    bool abandoned;               /* [m] the worker did not come back from there: nothing may be freed */
+    uint64_t stop_deadline_ns;    /* [m] */
+    bool ended;                   /* [m] the worker left its loop */
+    bool failed_for_good;         /* [m] AW_E_CONFIG: only reopen helps */
+    char last_error[200];         /* [m] */
+    _Atomic bool wanted;          /* [a] somebody waits, stops or reopens: look at the members under mutex */
+    _Atomic bool reopen;          /* [a] */
 
     /* the batch under way */
     struct event_batch *retry; /* the events of the call under way */

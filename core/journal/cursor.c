@@ -224,6 +224,19 @@ static void join(struct journal_cursor *c, int from)
         (void)store_position(c); /* else the next ack does; a position that is too old only redelivers */
 }
 
+/* A cursor whose file a power loss took away would begin anew, and perhaps behind events that it still owes. */
+static int create_durably(struct journal_cursor *c)
+{
+    int rc = store_position(c);
+    if (rc == 0)
+        rc = fs_fdatasync(c->fd);
+    if (rc == 0)
+        rc = fs_sync_dir(c->journal->cursor_dirfd);
+    if (rc == 0)
+        rc = fs_sync_dir(c->journal->dirfd);
+    return rc;
+}
+
 int journal_cursor_open(struct journal *journal, const char *name, int from, struct journal_cursor **ret)
 {
     struct journal *j = journal;
@@ -253,7 +266,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
         uint64_t at = from == JOURNAL_FROM_NOW && fresh ? journal_head_seq(j) : journal_oldest(j) - 1;
         atomic_store(&c->acked, at);
     }
-    int rc = c->fd < 0 || fresh ? store_position(c) : 0;
+    int rc = c->fd < 0 || fresh ? create_durably(c) : 0;
     if (rc < 0) {
         diag_problem(rc, j->path, "the position of cursor \"%s\" cannot be stored: %s", name, strerror(-rc));
         if (fresh) {

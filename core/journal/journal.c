@@ -281,6 +281,17 @@ AW_HOT int journal_append(struct journal *journal, const struct prepared *event,
     return 0;
 }
 
+const char *journal_why_full(const struct journal *journal)
+{
+    unsigned full = atomic_load(&journal->full);
+    int error = atomic_load(&journal->write_error);
+    if (full & FULL_DISK)
+        return "disk_low";
+    if (full & FULL_QUOTA)
+        return "journal_full";
+    return error == 0 ? "ring_full" : space_error(error) ? "disk_full" : "write_error";
+}
+
 int journal_sync(struct journal *journal, uint64_t seq)
 {
     if (journal_in_child(journal))
@@ -413,6 +424,7 @@ static int apply_options(struct journal *j, const struct journal_options *o, uin
     /* Appends wait early enough for all that is in the ring to find its place, with a few headers and notes. */
     uint64_t reserve = *ret_ring + *ret_ring / 8 + 4 * SEGMENT_DATA;
     j->quota = j->max_size - (reserve < j->max_size / 4 ? reserve : j->max_size / 4);
+    j->min_free = o->min_free;
     j->sync_interval_ns = o->sync_interval_ns;
     j->chained = o->chained;
     j->diag = o->diag;
@@ -490,6 +502,7 @@ static int open_all(struct journal *j, const struct journal_options *options)
         if (rc < 0)
             diag_problem(0, j->path, "what an earlier process wrote cannot be synced: %s", strerror(-rc));
     }
+    keeper_look_at_disk(j);
     return start_threads(j);
 }
 

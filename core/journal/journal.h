@@ -26,6 +26,7 @@ struct journal_options {
     uint64_t max_size;         /* quota in bytes over all segments; default 1 GiB */
     uint64_t segment_size;     /* default 64 MiB; at least 1 MiB (tests may go lower: 64 KiB) */
     uint64_t ring_size;        /* default 8 MiB; power of two >= 1 MiB (tests: 64 KiB) */
+    uint64_t min_free;         /* bytes of the file system that others shall find free; 0 = none */
     uint64_t sync_interval_ns; /* background fdatasync of what was written; 0 = only on demand; default 1 s */
     bool chained;              /* false: integrity.mode = "none" */
     struct diag_out diag;
@@ -51,6 +52,9 @@ struct journal_receipt {
  * cannot write; -ENOMEM. Any thread. */
 int journal_append(struct journal *journal, const struct prepared *event, uint64_t deadline_mono_ns,
                    struct journal_receipt *ret);
+/* Why journal_append() finds no room: "disk_low", "journal_full", "disk_full", "write_error" or "ring_full". Any thread.
+ */
+const char *journal_why_full(const struct journal *journal);
 /* Everything appended before the call is on disk. The caller does the work itself, or finds it done by another. A
  * failed fdatasync is never tried again on the same bytes: what was not known durable is appended to a fresh segment
  * and synced there; if that fails too, -EIO, and the journal takes no more events until a fresh segment works. */
