@@ -43,7 +43,7 @@ struct settings {
     size_t action_count;
     struct settings_action *actions; /* the first that matches counts */
     int fanout;
-    uint32_t quorum; /* with SETTINGS_FANOUT_QUORUM */
+    uint32_t quorum;               /* with SETTINGS_FANOUT_QUORUM */
     const char *plugin_path;       /* NULL = compiled in only */
     const char *source, *base_dir; /* file read, its directory */
     size_t sink_count;

@@ -33,7 +33,7 @@ struct settings_group {
 extern const struct settings_group settings_groups[GROUP_COUNT];
 extern const struct aw_option *const settings_sink_options[]; /* the core's own scalar keys of a sink */
 extern const struct aw_option *const settings_action_options[];
-extern const char *const settings_top_groups[];               /* keys of the top level that are no scalars */
+extern const char *const settings_top_groups[]; /* keys of the top level that are no scalars */
 
 struct settings_preset_key {
     const char *preset;

@@ -315,8 +315,9 @@ static void flush_sink(struct delivery *d)
         return;
     }
     succeeded(d);
-    uint64_t upto = durable < d->accepted_seq ? durable : d->accepted_seq;
-    if (durable < d->accepted_seq)
+    bool all = durable >= d->given_seq; /* behind it are only events that are missing */
+    uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
+    if (!all)
         d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
     else
         d->flush_pending = false;
@@ -435,7 +436,7 @@ static void finish_batch(struct delivery *d)
     for (size_t i = 0; i < d->count && !waits; i++)
         waits = d->final[i] == SETTLED_ACCEPTED && d->class->flush && d->class->durability != AW_DURABLE_NEVER;
     uint64_t last = d->views[d->count - 1].head->seq;
-    d->accepted_seq = last;
+    d->given_seq = d->accepted_seq = last;
     if (!waits)
         acknowledge(d, last);
     else if (!d->flush_pending) {
@@ -490,6 +491,12 @@ static void read_batch(struct delivery *d)
     }
     memset(d->final, AW_EVENT_RETRY, n);
     d->count = d->open_count = n;
+    uint64_t passed = journal_cursor_passed(d->cursor);
+    if (n == 0 && passed > d->accepted_seq) { /* the journal's last events are missing: nobody waits for them */
+        d->accepted_seq = passed;
+        if (!d->flush_pending)
+            acknowledge(d, passed);
+    }
 }
 
 struct wants {

@@ -10,6 +10,8 @@
 #include <inttypes.h>
 
 #define CURSOR_MAGIC "AWCUR1\0"
+#define READ_SYNC_NS 5000000u         /* between two syncs by readers */
+#define READ_SYNC_FAILED_NS 20000000u /* after one that failed */
 #define READ_CHUNK (256u << 10)
 #define READ_MAX (8u << 20)
 _Static_assert(sizeof(struct cursor_slot) == 64, "cursor_slot is the disk format");
@@ -315,6 +317,11 @@ uint64_t journal_cursor_acked(const struct journal_cursor *cursor)
     return atomic_load_explicit(&cursor->acked, memory_order_acquire);
 }
 
+uint64_t journal_cursor_passed(const struct journal_cursor *cursor)
+{
+    return cursor->position - 1;
+}
+
 int journal_cursor_ack(struct journal_cursor *cursor, uint64_t seq)
 {
     struct journal *j = cursor->journal;
@@ -447,6 +454,7 @@ static bool refresh(struct journal_cursor *c, struct segment_facts *ret)
 struct batch {
     struct record_view *views;
     size_t max, max_bytes, count, bytes;
+    uint64_t limit; /* the last event that may be read */
 };
 
 /* Records of the segment being read into the batch. 0: as far as it goes for now; 1: look again; -errno. */
@@ -462,7 +470,7 @@ static int read_segment(struct journal_cursor *c, struct batch *b)
     int rc = scan_fill(&c->scan, want);
     if (rc < 0)
         return rc;
-    while (b->count < b->max && (b->count == 0 || b->bytes < b->max_bytes)) {
+    while (c->position <= b->limit && b->count < b->max && (b->count == 0 || b->bytes < b->max_bytes)) {
         struct record_view v;
         struct segment_scan before = c->scan;
         c->scan.frozen = b->count > 0; /* views of this batch point into the buffer */
@@ -497,12 +505,14 @@ static int read_segment(struct journal_cursor *c, struct batch *b)
 int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
                         size_t *ret_count)
 {
-    struct batch b = {views, max, max_bytes, 0, 0};
+    /* Only what is on the disk: a store that has what a power loss takes from the journal would see its numbers, and
+     * the places in its chains, given to other events. */
+    struct batch b = {views, max, max_bytes, 0, 0, journal_durable(cursor->journal)};
     *ret_count = 0;
     if (journal_in_child(cursor->journal))
         return -EPERM;
     int rc = 1;
-    while (rc == 1 && b.count == 0 && max > 0) {
+    while (rc == 1 && b.count == 0 && max > 0 && cursor->position <= b.limit) {
         if (cursor->segment_fd < 0 && (rc = find_segment(cursor)) <= 0)
             break;
         rc = read_segment(cursor, &b);
@@ -513,6 +523,28 @@ int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views
     return b.count > 0 || rc > 0 ? 0 : rc;
 }
 
+/* Something is written and not on the disk yet: whoever wants to read it syncs. A moment is given to the events that
+ * follow, unless somebody was woken to hurry. 0, or -ETIMEDOUT: not yet. */
+static int sync_to_read(struct journal_cursor *c, bool hurry)
+{
+    struct journal *j = c->journal;
+    uint64_t now = clock_mono_ns(), due = atomic_load(&j->read_sync_ns) + READ_SYNC_NS;
+    if (!hurry && now < due) {
+        uint32_t seen = waitpoint_enter(&j->readers);
+        if (journal_durable(j) >= c->position || atomic_load(&j->wakes) != c->wakes_seen)
+            waitpoint_leave(&j->readers);
+        else
+            waitpoint_sleep(&j->readers, seen, due);
+        return -ETIMEDOUT;
+    }
+    if (sync_upto(j, journal_written(j), false) == 0) {
+        atomic_store(&j->read_sync_ns, clock_mono_ns());
+        return 0;
+    }
+    clock_sleep_ns(READ_SYNC_FAILED_NS); /* reported there, and tried again */
+    return -ETIMEDOUT;
+}
+
 int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns)
 {
     struct journal *j = cursor->journal;
@@ -520,10 +552,19 @@ int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns
         return -EPERM;
     for (;;) {
         uint32_t seen = waitpoint_enter(&j->readers), wakes = atomic_load(&j->wakes);
+        bool written = journal_written(j) >= cursor->position;
         int rc = 1;
-        if (atomic_load(&j->written_seq) >= cursor->position)
+        if (journal_durable(j) >= cursor->position) {
             rc = 0;
-        else if (wakes != cursor->wakes_seen)
+        } else if (written && (wakes != cursor->wakes_seen || clock_mono_ns() < deadline_mono_ns)) {
+            bool hurry = wakes != cursor->wakes_seen;
+            waitpoint_leave(&j->readers);
+            rc = sync_to_read(cursor, hurry);
+            if (rc == 0 || !hurry)
+                return rc;
+            cursor->wakes_seen = wakes;
+            return -EINTR;
+        } else if (wakes != cursor->wakes_seen)
             rc = -EINTR;
         else if (deadline_mono_ns != UINT64_MAX && clock_mono_ns() >= deadline_mono_ns)
             rc = -ETIMEDOUT;

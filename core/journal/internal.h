@@ -99,6 +99,7 @@ struct journal {
     _Atomic int write_error;        /* last error of the writer, 0 = none */
     _Atomic bool dirty;             /* something written is not synced */
     _Atomic uint64_t sync_asked_ns; /* CLOCK_MONOTONIC: when somebody last waited for the disk; 0 = never */
+    _Atomic uint64_t read_sync_ns;  /* CLOCK_MONOTONIC: when a reader last synced */
     _Atomic bool roll_wanted, stop;
     _Atomic bool notes_wanted;  /* `missing` grew: write a note */
     _Atomic uint64_t trim_hint; /* an ack at or beyond this may free a segment */

@@ -81,12 +81,15 @@ uint64_t journal_cursor_acked(const struct journal_cursor *cursor); /* any threa
 int journal_cursor_ack(struct journal_cursor *cursor, uint64_t seq);
 /* Next read position := seq + 1 (within what is kept). */
 int journal_cursor_seek(struct journal_cursor *cursor, uint64_t seq);
-/* Up to max records and about max_bytes, in order, without waiting. Views point into the cursor's buffer: valid until
+/* Up to max records and about max_bytes, in order, without waiting; only what is on the disk. Views point into the cursor's buffer: valid until
  * the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found damaged on reading; it is
  * skipped, reported and counted, the call may be repeated. */
 int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
                         size_t *ret_count);
-/* Waits until something is readable beyond what was read, journal_wake(), or the deadline (mono ns). 0, -ETIMEDOUT,
+/* All up to here was read, or is known to be missing: what a reader that lacks nothing may acknowledge. */
+uint64_t journal_cursor_passed(const struct journal_cursor *cursor);
+/* Waits until something is readable beyond what was read, journal_wake(), or the deadline (mono ns); syncs what is
+ * written, so that it becomes readable. 0, -ETIMEDOUT,
  * -EINTR when woken. Short waits poll, long ones sleep, so that appenders need no system call while traffic flows. */
 int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns);
 void journal_wake(struct journal *journal); /* all waiting cursors, and the writer */

@@ -1,5 +1,7 @@
-/* test_modes.c - queue, block and drop; per action; best effort, required sinks, quorum. SPDX-License-Identifier:
- * Apache-2.0 */
+/* test_modes.c - queue, block and drop; per action; best effort, required sinks, quorum.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
 #include "config.h"
 
 #include "harness.h"
