@@ -208,7 +208,8 @@ void keeper_trim(struct journal *j);
 void keeper_look_at_disk(struct journal *j); /* sets or clears FULL_DISK; any thread */
 
 /* ---- cursor.c ---- */
-int cursors_load(struct journal *j); /* at open */
+void cursor_leave_segment(struct journal_cursor *c); /* lets go of what it reads from */
+int cursors_load(struct journal *j);                 /* at open */
 void cursors_free(struct journal *j);
 uint64_t cursors_highest(struct journal *j); /* highest acknowledged seq */
 /* Lowest acknowledged seq; without cursors 0: nothing may go. _durable: by what is known to be on disk. */

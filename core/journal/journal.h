@@ -52,7 +52,8 @@ struct journal_receipt {
  * cannot write; -ENOMEM. Any thread. */
 int journal_append(struct journal *journal, const struct prepared *event, uint64_t deadline_mono_ns,
                    struct journal_receipt *ret);
-/* Why journal_append() finds no room: "disk_low", "journal_full", "disk_full", "write_error" or "ring_full". Any thread.
+/* Why journal_append() finds no room: "disk_low", "journal_full", "disk_full", "write_error" or "ring_full". Any
+ * thread.
  */
 const char *journal_why_full(const struct journal *journal);
 /* Everything appended before the call is on disk. The caller does the work itself, or finds it done by another. A
@@ -81,9 +82,9 @@ uint64_t journal_cursor_acked(const struct journal_cursor *cursor); /* any threa
 int journal_cursor_ack(struct journal_cursor *cursor, uint64_t seq);
 /* Next read position := seq + 1 (within what is kept). */
 int journal_cursor_seek(struct journal_cursor *cursor, uint64_t seq);
-/* Up to max records and about max_bytes, in order, without waiting; only what is on the disk. Views point into the cursor's buffer: valid until
- * the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found damaged on reading; it is
- * skipped, reported and counted, the call may be repeated. */
+/* Up to max records and about max_bytes, in order, without waiting; only what is on the disk. Views point into the
+ * cursor's buffer: valid until the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found
+ * damaged on reading; it is skipped, reported and counted, the call may be repeated. */
 int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
                         size_t *ret_count);
 /* All up to here was read, or is known to be missing: what a reader that lacks nothing may acknowledge. */

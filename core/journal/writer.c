@@ -7,13 +7,13 @@
 
 #include <inttypes.h>
 
-#define NAP_NS 200000u       /* while events arrive */
-#define LAZY_NAP_NS 1000000u /* after a few naps for nothing */
-#define LAZY_AFTER 10        /* naps */
-#define EAGER_NS 100000000u  /* after a sync, what is written goes to the disk at once */
-#define EAGER_UNIT 65536u    /* in whole multiples of this: of any page size, and worth a request */
-#define IDLE_AFTER 50        /* naps: then sleep until woken */
-#define RETRY_NS 20000000u   /* after a failed write */
+#define NAP_NS 200000u        /* while events arrive */
+#define LAZY_NAP_NS 1000000u  /* after a few naps for nothing */
+#define LAZY_AFTER 10         /* naps */
+#define EAGER_NS 100000000u   /* after a sync, what is written goes to the disk at once */
+#define EAGER_UNIT 65536u     /* in whole multiples of this: of any page size, and worth a request */
+#define IDLE_AFTER 50         /* naps: then sleep until woken */
+#define RETRY_NS 20000000u    /* after a failed write */
 #define LOOK_AT_DISK 4194304u /* bytes written between two looks at the free space */
 
 int writer_begin(struct journal *j, uint64_t first_seq, uint64_t prealloc)

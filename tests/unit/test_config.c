@@ -269,35 +269,6 @@ static void test_messages(void)
         CU_ASSERT(complains(cases[i].setting, cases[i].message));
 }
 
-static void test_contradictions(void)
-{
-    static const struct {
-        const char *setting, *message;
-    } cases[] = {
-        {"fanout = \"quorum\";", "fanout: \"quorum\" needs quorum = how many sinks"},
-        {"quorum = 1;", "quorum: expected fanout = \"quorum\" with it"},
-        {"fanout = \"quorum\"; quorum = 2;", "quorum: expected at most the 1 sinks that are enabled, found 2"},
-        {"mode = \"drop\"; journal = { durability = \"disk\"; };",
-         "mode: \"drop\" never waits, journal.durability = \"disk\" (<text>:2) waits for the disk"},
-        {"actions = { match = \"a\"; };",
-         "actions: expected a list of groups ( { match = \"payment.*\"; mode = \"block\"; "
-         "}, … ), found a group: put ( ) around it"},
-        {"actions = ( \"a\" );",
-         "actions[0]: expected a group { match = \"payment.*\"; … }, found another kind of value"},
-        {"actions = ( { match = \"a\"; } );",
-         "actions[0]: expected mode, durability or timeout beside match, found none"},
-        {"actions = ( { mode = \"drop\"; } );", "match"},
-        {"actions = ( { match = \"\"; mode = \"drop\"; } );",
-         "actions[0].match: expected a pattern such as \"payment.*\""},
-        {"actions = ( { match = \"a\"; mod = \"drop\"; } );",
-         "actions[0]: unknown key \"mod\"; did you mean \"mode\"?"},
-        {"actions = ( { match = \"a\"; mode = \"drop\"; durability = \"disk\"; } );",
-         "actions[0]: mode \"drop\" never waits, durability \"disk\" waits for the disk"},
-    };
-    for (size_t i = 0; i < AW_ARRAY_LEN(cases); i++)
-        CU_ASSERT(complains(cases[i].setting, cases[i].message));
-}
-
 static void test_numbers_that_libconfig_wraps(void)
 {
     CU_ASSERT_EQUAL_FATAL(load_text(SINK "journal = { max_size = 3000000000; }; // 99999999999999999999\n"
@@ -595,7 +566,6 @@ int main(int argc, char **argv)
         {"the example of the manual page", test_example},
         {"every key", test_every_key},
         {"messages", test_messages},
-        {"what contradicts itself", test_contradictions},
         {"numbers that libconfig wraps", test_numbers_that_libconfig_wraps},
         {"sinks", test_sinks},
         {"presets", test_presets},
