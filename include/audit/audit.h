@@ -27,9 +27,9 @@ extern "C" {
 #define AW_SUCCESS 0
 #define AW_ERR_INVALID_EVENT (-1)   /* the event breaks a rule; aw_problems() lists every one */
 #define AW_ERR_EVENT_TOO_LARGE (-2) /* over limits.event with over_limit = "reject" */
-#define AW_ERR_DROPPED (-3)         /* mode "drop": no room now; counted */
+#define AW_ERR_DROPPED (-3)         /* mode "drop": no room now; counted, and recorded in the chain later */
 #define AW_ERR_QUEUE_FULL (-4)      /* no room within queue.timeout; the event was not taken */
-#define AW_ERR_WRITE_FAILED (-5)    /* the journal could not store it; the event was not taken, or not made durable */
+#define AW_ERR_WRITE_FAILED (-5)    /* not stored or not made durable; mode "block": not enough sinks can have it */
 #define AW_ERR_SHUTDOWN (-6)        /* the logger is closing or closed */
 #define AW_ERR_TIMEOUT (-7)         /* the time-out passed first; what was accepted stays accepted */
 #define AW_ERR_CONFIG (-8)          /* audit.conf or a plugin is wrong */
