@@ -5,6 +5,7 @@ libcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DAW_PLUGINDIR='"$(plugindir)"' -DAW_SYSCON
 libcore_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(LIBCONFIG_CFLAGS) $(PCRE2_CFLAGS)
 libcore_la_LIBADD = $(CRYPTO_LIBS) $(LIBCONFIG_LIBS) $(PCRE2_LIBS) $(LTDL_LIBS)
 include core/base/local.mk
+include core/metrics/local.mk
 include core/event/local.mk
 include core/seal/local.mk
 include core/journal/local.mk

@@ -9,13 +9,23 @@
 #include "base/glob.h"
 #include "logger.h"
 
-static void count_one(_Atomic uint64_t *counter, uint64_t n)
+/* Calls of this thread; every METRICS_LOG_EVERY-th is timed. */
+static AW_THREAD_LOCAL uint32_t calls;
+
+static inline uint64_t timing_begin(void)
 {
-    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+    return AW_UNLIKELY(calls++ % METRICS_LOG_EVERY == 0) ? clock_mono_ns() : 0;
+}
+
+static inline int timing_end(struct logger_core *core, uint64_t began, int rc)
+{
+    if (AW_UNLIKELY(began != 0))
+        metrics_observe(&core->metrics->process->log, metrics_log_bounds, clock_mono_ns() - began);
+    return rc;
 }
 
 /* For reading its state: a logger opened with AW_OPEN_CHECK has one, too. */
-static int check_readable(const struct aw_logger *logger)
+int logger_check_readable(const struct aw_logger *logger)
 {
     if (AW_UNLIKELY(!logger))
         return diag_problem(AW_ERR_USAGE, "logger", "must not be NULL");
@@ -29,7 +39,7 @@ static int check_readable(const struct aw_logger *logger)
 
 static int check_usable(const struct aw_logger *logger)
 {
-    int rc = check_readable(logger);
+    int rc = logger_check_readable(logger);
     if (AW_UNLIKELY(rc == 0 && !logger->core->journal))
         return diag_problem(AW_ERR_SHUTDOWN, "logger", "was opened with AW_OPEN_CHECK: it takes no events");
     return rc;
@@ -104,7 +114,7 @@ static const struct settings_service *service_of(const struct logger_core *core,
 static AW_COLD int dropped(struct logger_core *core, const struct prepared *p)
 {
     const char *why = journal_why_full(core->journal);
-    count_one(&core->dropped, 1);
+    metrics_count(core->metrics, METRICS_DROPPED, 1);
     gaps_add(core->gaps, p, why, journal_head(core->journal));
     return diag_problem(AW_ERR_DROPPED, "journal", "has no room (%s): the event was dropped (mode = \"drop\")", why);
 }
@@ -113,20 +123,20 @@ static AW_COLD int not_taken(struct logger_core *core, int rc)
 {
     switch (rc) {
     case -ENOSPC:
-        count_one(&core->dropped, 1);
+        metrics_count(core->metrics, METRICS_DROPPED, 1);
         return diag_problem(AW_ERR_QUEUE_FULL, "journal",
                             "has no room (%s) and made none within queue.timeout: the event was not taken",
                             journal_why_full(core->journal));
     case -EMSGSIZE:
-        count_one(&core->invalid, 1);
+        metrics_count(core->metrics, METRICS_INVALID, 1);
         return diag_problem(AW_ERR_EVENT_TOO_LARGE, "", "the event is larger than the journal's ring can hold");
     case -ENOMEM:
-        count_one(&core->failed, 1);
+        metrics_count(core->metrics, METRICS_FAILED, 1);
         return diag_problem(AW_ERR_NOMEM, "", "out of memory: the event was not taken");
     case -EPERM:
         return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
     default:
-        count_one(&core->failed, 1);
+        metrics_count(core->metrics, METRICS_FAILED, 1);
         return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot store the event: %s", strerror(-rc));
     }
 }
@@ -148,11 +158,11 @@ static int append(struct logger_core *core, const struct settings_service *servi
 static void count_taken(struct logger_core *core, const struct prepared *p)
 {
     if (p->redactions)
-        count_one(&core->redacted, p->redactions);
+        metrics_count(core->metrics, METRICS_REDACTED, p->redactions);
     if (AW_UNLIKELY(p->flags & (PREPARED_METADATA_TRUNCATED | PREPARED_DIFF_TRUNCATED)))
-        count_one(&core->truncated, 1);
+        metrics_count(core->metrics, METRICS_TRUNCATED, 1);
     if (AW_UNLIKELY(diag_warnings() > 0))
-        count_one(&core->warnings, diag_warnings());
+        metrics_count(core->metrics, METRICS_WARNINGS, diag_warnings());
 }
 
 static int serve(struct logger_core *core, const struct settings_service *service, const struct prepared *p,
@@ -168,7 +178,7 @@ static int serve(struct logger_core *core, const struct settings_service *servic
     if (service->durability == SETTINGS_DURABLE_DISK) {
         rc = journal_sync(core->journal, jr.seq);
         if (rc < 0) {
-            count_one(&core->failed, 1);
+            metrics_count(core->metrics, METRICS_FAILED, 1);
             return diag_problem(AW_ERR_WRITE_FAILED, "journal", "the event could not be made durable: %s",
                                 strerror(-rc));
         }
@@ -203,7 +213,7 @@ static size_t gather_contexts(const struct aw_logger *logger, const struct aw_co
 
 static int refused(struct logger_core *core, int rc)
 {
-    count_one(&core->invalid, rc == AW_ERR_INVALID_EVENT || rc == AW_ERR_EVENT_TOO_LARGE);
+    metrics_count(core->metrics, METRICS_INVALID, rc == AW_ERR_INVALID_EVENT || rc == AW_ERR_EVENT_TOO_LARGE);
     return rc;
 }
 
@@ -220,8 +230,10 @@ int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const 
         logger_settle_gaps(logger->core, 0);
     if (AW_UNLIKELY(!builder))
         return diag_problem(AW_ERR_USAGE, "builder", "must not be NULL");
+    uint64_t began = timing_begin();
     rc = event_prepare_builder(logger->core->policy, contexts, gather_contexts(logger, context, contexts), builder, &p);
-    return AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
+    rc = AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
+    return timing_end(logger->core, began, rc);
 }
 
 int aw_log(struct aw_logger *logger, const struct aw_builder *builder, struct aw_receipt *receipt)
@@ -242,8 +254,10 @@ int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, c
         logger_settle_gaps(logger->core, 0);
     if (AW_UNLIKELY(!json))
         return diag_problem(AW_ERR_USAGE, "json", "must not be NULL");
+    uint64_t began = timing_begin();
     rc = event_prepare_json(logger->core->policy, contexts, gather_contexts(logger, context, contexts), json, len, &p);
-    return AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
+    rc = AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
+    return timing_end(logger->core, began, rc);
 }
 
 int aw_log_json(struct aw_logger *logger, const char *json, size_t len, struct aw_receipt *receipt)
@@ -261,7 +275,7 @@ int aw_sync(struct aw_logger *logger, int timeout_ms)
     logger_settle_gaps(logger->core, 0);
     rc = journal_sync(logger->core->journal, journal_head(logger->core->journal));
     if (rc < 0) {
-        count_one(&logger->core->failed, 1);
+        metrics_count(logger->core->metrics, METRICS_FAILED, 1);
         return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot be made durable: %s", strerror(-rc));
     }
     return AW_SUCCESS;
@@ -307,7 +321,7 @@ int aw_stats(struct aw_logger *logger, struct aw_stats *stats)
     diag_reset();
     if (!stats || stats->struct_size < offsetof(struct aw_stats, events_total))
         return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_stats)");
-    int rc = check_readable(logger);
+    int rc = logger_check_readable(logger);
     if (rc != 0)
         return rc;
     struct logger_core *core = logger->core;
@@ -319,12 +333,12 @@ int aw_stats(struct aw_logger *logger, struct aw_stats *stats)
         .sinks = (uint32_t)core->sink_count,
         .head_seq = core->journal ? journal_head(core->journal) : 0,
         .durable_seq = core->journal ? journal_durable(core->journal) : 0,
-        .invalid_total = atomic_load_explicit(&core->invalid, memory_order_relaxed),
-        .dropped_total = atomic_load_explicit(&core->dropped, memory_order_relaxed),
-        .failed_total = atomic_load_explicit(&core->failed, memory_order_relaxed),
-        .redacted_total = atomic_load_explicit(&core->redacted, memory_order_relaxed),
-        .truncated_total = atomic_load_explicit(&core->truncated, memory_order_relaxed),
-        .warnings_total = atomic_load_explicit(&core->warnings, memory_order_relaxed),
+        .invalid_total = metrics_counted(core->metrics, METRICS_INVALID),
+        .dropped_total = metrics_counted(core->metrics, METRICS_DROPPED),
+        .failed_total = metrics_counted(core->metrics, METRICS_FAILED),
+        .redacted_total = metrics_counted(core->metrics, METRICS_REDACTED),
+        .truncated_total = metrics_counted(core->metrics, METRICS_TRUNCATED),
+        .warnings_total = metrics_counted(core->metrics, METRICS_WARNINGS),
         .lost_total = u.lost,
         .journal_bytes = u.bytes,
         .journal_max_bytes = u.max_bytes,
@@ -340,7 +354,7 @@ int aw_stats_sink(struct aw_logger *logger, size_t index, struct aw_sink_stats *
     diag_reset();
     if (!stats || stats->struct_size < offsetof(struct aw_sink_stats, name))
         return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_sink_stats)");
-    int rc = check_readable(logger);
+    int rc = logger_check_readable(logger);
     if (rc != 0)
         return rc;
     struct logger_core *core = logger->core;

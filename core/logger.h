@@ -26,7 +26,7 @@ struct logger_core {
     unsigned fork_generation;
     struct logger_core *next_left; /* see leave_behind() */
     _Atomic bool closing;
-    _Atomic uint64_t invalid, dropped, failed, redacted, truncated, warnings;
+    struct metrics *metrics; /* counters, and the sinks' figures */
 };
 
 struct aw_logger {
@@ -47,6 +47,8 @@ void fanout_end(struct logger_core *core);
 void logger_settle_gaps(struct logger_core *core, uint64_t deadline_mono_ns);
 /* A number that differs in every forked child; the handler behind it is registered once. */
 unsigned logger_fork_generation(void);
+/* May its state be read? 0 or AW_ERR_*, with a problem. */
+int logger_check_readable(const struct aw_logger *logger);
 /* CLOCK_MONOTONIC deadline of a public time-out in ms: -1 = UINT64_MAX. */
 uint64_t logger_deadline(int timeout_ms);
 

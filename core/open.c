@@ -61,8 +61,18 @@ static int create_sink(struct logger_core *core, struct settings_sink *s, struct
         .watch = &core->watch,
         .state_dir = core->settings->journal.path,
         .from = s->from,
+        .metrics = core->metrics,
+        .metrics_sink = core->sink_count,
     };
     return delivery_create(&options, ret);
+}
+
+static size_t count_enabled(const struct settings *settings)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < settings->sink_count; i++)
+        n += settings->sinks[i].enabled;
+    return n;
 }
 
 /* Every sink is tried, so that all that is wrong is reported in one run. */
@@ -88,6 +98,20 @@ static int create_sinks(struct logger_core *core)
     return rc;
 }
 
+/* For readers in other processes. The journal works as well without. */
+static void share_metrics(struct logger_core *core)
+{
+    const char *path = core->settings->journal.path;
+    uint8_t boot_id[16];
+    journal_boot_id(boot_id);
+    int rc = metrics_share(core->metrics, path, boot_id, core->head_at_open);
+    if (rc < 0)
+        diag_problem(0, path,
+                     "the file \"" METRICS_NAME "\" cannot be made: %s; other processes cannot see this one's figures",
+                     strerror(-rc));
+    journal_set_figures(core->journal, core->metrics->process->journal);
+}
+
 static int open_journal(struct logger_core *core)
 {
     struct journal_options options = core->settings->journal;
@@ -104,6 +128,7 @@ static int open_journal(struct logger_core *core)
         return AW_ERR_IO;
     }
     core->head_at_open = journal_head(core->journal);
+    share_metrics(core);
     return 0;
 }
 
@@ -148,6 +173,8 @@ static void destroy_core(struct logger_core *core)
         all_gone = delivery_destroy(core->sinks[i]) && all_gone;
     if (core->journal && (all_gone ? journal_close(core->journal) : journal_retire(core->journal)) != 0)
         diag_log(&core->diag, AW_LOG_ERROR, "", "the journal could not be synced while closing");
+    if (core->metrics)
+        metrics_ended(core->metrics);
     if (!all_gone) {
         leave_behind(core);
         return;
@@ -159,6 +186,7 @@ static void destroy_core(struct logger_core *core)
     event_policy_destroy(core->policy);
     event_policy_destroy(core->own_policy);
     settings_destroy(core->settings);
+    metrics_destroy(core->metrics);
     free(core);
 }
 
@@ -197,6 +225,8 @@ static int build(struct logger_core *core, const struct aw_open_options *o)
     int rc = settings_load(o->config_path, o->config_text, &core->settings);
     if (!core->settings)
         return rc ? rc : AW_ERR_CONFIG;
+    if (metrics_create(count_enabled(core->settings), &core->metrics) < 0)
+        return diag_problem(AW_ERR_NOMEM, "", "out of memory for the figures of %zu sinks", core->settings->sink_count);
     int policy = create_policies(core);
     int sinks = create_sinks(core);
     if (rc == 0)

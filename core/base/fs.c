@@ -184,13 +184,23 @@ int fs_mkdir_p(const char *path, mode_t mode)
     return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-int fs_lock(int fd)
+static int lock_file(int fd, int how)
 {
     int rc;
     do
-        rc = flock(fd, LOCK_EX | LOCK_NB);
+        rc = flock(fd, how | LOCK_NB);
     while (rc < 0 && errno == EINTR);
     return rc < 0 ? -errno : 0;
+}
+
+int fs_lock(int fd)
+{
+    return lock_file(fd, LOCK_EX);
+}
+
+int fs_lock_shared(int fd)
+{
+    return lock_file(fd, LOCK_SH);
 }
 
 int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret)
@@ -205,6 +215,15 @@ int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret)
 int fs_map_reserve(size_t len, void **ret)
 {
     void *p = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    *ret = p;
+    return 0;
+}
+
+int fs_map_memory(size_t len, void **ret)
+{
+    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return -errno;
     *ret = p;

@@ -30,8 +30,10 @@ int fs_renameat(int dirfd, const char *from, const char *to);
 int fs_unlinkat(int dirfd, const char *name);
 int fs_mkdir_p(const char *path, mode_t mode); /* mode for what is made; existing directories are left as they are */
 int fs_lock(int fd);                           /* flock exclusive, does not wait: -EWOULDBLOCK */
+int fs_lock_shared(int fd);                    /* the same, shared */
 int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret); /* MAP_SHARED; at != NULL: MAP_FIXED */
 int fs_map_reserve(size_t len, void **ret);                                   /* PROT_NONE address space */
+int fs_map_memory(size_t len, void **ret);                                    /* zeros that belong to no file */
 void fs_unmap(void *p, size_t len);
 int fs_free_bytes(int dirfd, uint64_t *ret); /* available to this user */
 /* A whole small file, NUL-terminated; -EFBIG over max. *ret is malloc'd. */

@@ -65,6 +65,13 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
     if (!d->name || !d->views || !d->final || !d->status || !d->slot || event_batch_create(&d->retry) < 0 ||
         host_create(o->name, &o->diag, &d->host) < 0 || deadletter_create(o->state_dir, o->name, &d->deadletters) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    if (!o->metrics && metrics_create(1, &d->own_metrics) < 0)
+        return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    struct metrics *metrics = o->metrics ? o->metrics : d->own_metrics;
+    size_t place = o->metrics ? o->metrics_sink : 0;
+    metrics_name_sink(metrics, place, o->name, d->class->name);
+    d->published = &metrics->sinks[place];
+    host_set_metrics(d->host, metrics, place);
     if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
         d->class_mutex = class_mutex_of(d->class);
         if (!d->class_mutex)
@@ -175,6 +182,9 @@ int delivery_attach(struct delivery *d, struct journal *journal)
         return diag_problem(rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_IO, d->name, "the sink's cursor cannot be opened: %s",
                             strerror(-rc));
     atomic_store(&d->acked, journal_cursor_acked(d->cursor));
+    d->position = atomic_load(&d->acked);
+    ledger_init(&d->ledger, d->position);
+    worker_publish(d);
     return 0;
 }
 
@@ -192,6 +202,7 @@ int delivery_start(struct delivery *d)
         d->failures_in_row = 1;
         d->next_try_ns = clock_mono_ns() + d->settings.retry_base_ns;
     }
+    worker_publish(d);
     int rc = start_thread(d);
     if (rc < 0)
         return diag_problem(AW_ERR_NOMEM, d->name, "no thread for the sink: %s", strerror(-rc));
@@ -327,6 +338,7 @@ bool delivery_destroy(struct delivery *d)
     deadletter_destroy(d->deadletters);
     event_batch_destroy(d->retry);
     host_destroy(d->host);
+    metrics_destroy(d->own_metrics);
     schema_config_destroy(d->config);
     pthread_cond_destroy(&d->changed);
     pthread_cond_destroy(&d->poke);
@@ -344,37 +356,4 @@ bool delivery_destroy(struct delivery *d)
 uint64_t delivery_acked(const struct delivery *d)
 {
     return atomic_load_explicit(&d->acked, memory_order_acquire);
-}
-
-static uint64_t figure(const _Atomic uint64_t *v)
-{
-    return atomic_load_explicit(v, memory_order_relaxed);
-}
-
-void delivery_get_stats(struct delivery *d, uint64_t head, struct aw_sink_stats *ret)
-{
-    uint64_t since = figure(&d->call_since_ns), now = clock_mono_ns();
-    ret->name = d->name;
-    ret->plugin = d->class->name;
-    ret->acked_seq = delivery_acked(d);
-    ret->lag_events = head > ret->acked_seq ? head - ret->acked_seq : 0;
-    ret->batches_total = figure(&d->batches);
-    ret->written_total = figure(&d->written);
-    ret->duplicates_total = figure(&d->duplicates);
-    ret->rejected_total = figure(&d->rejected);
-    ret->retries_total = figure(&d->retries);
-    ret->failures_total = figure(&d->failures);
-    ret->last_success_ns = figure(&d->last_success_ns);
-    ret->breaker_open = atomic_load_explicit(&d->breaker_open, memory_order_relaxed);
-    ret->last_error = atomic_load_explicit(&d->last_error_code, memory_order_relaxed);
-    pthread_mutex_lock(&d->mutex);
-    bool failed = d->failed_for_good;
-    snprintf(ret->last_error_text, sizeof ret->last_error_text, "%s", d->last_error);
-    pthread_mutex_unlock(&d->mutex);
-    ret->state = failed || ret->breaker_open ? AW_HEALTH_DOWN : AW_HEALTH_OK;
-    if (since != 0 && now > since && now - since > d->settings.write_deadline_ns) {
-        ret->state = AW_HEALTH_DOWN;
-        snprintf(ret->last_error_text, sizeof ret->last_error_text, "stuck in a call of the plugin for %llu s",
-                 (unsigned long long)((now - since) / 1000000000u));
-    }
 }

@@ -1,6 +1,22 @@
 /* delivery.h - the face of delivery/: one worker thread per sink, which moves its journal cursor.
  *
  * SPDX-License-Identifier: Apache-2.0
+ *
+ * Conservation. Of every event accepted for a sink something is known at any time, for each sink by itself:
+ *
+ *   accepted = delivered + queued + dead-lettered + lost
+ *
+ *   accepted       journal's head - the cursor at the open: what waited then, and what was accepted since
+ *   delivered      written + duplicates (the sink said that it has them) + found (they stood in its store at its start)
+ *   queued         journal's head - the cursor: not read yet, in hand, or taken by the sink but not flushed
+ *   dead-lettered  refused for good, kept in the dead-letter file
+ *   lost           damaged in the journal, or not kept any more: the sink will never get them
+ *
+ * An event changes from queued to one of the others when the cursor moves over it, never before, so a failed flush or a
+ * restart of the sink takes nothing back, and an event that is sent again counts once (and under resent). ledger.h does
+ * that from what was said of each event; the cursor moves by sequence numbers alone: that both agree is what
+ * audit_conservation_imbalance shows. The worker publishes cursor and counters together (metrics_publish()), and
+ * whoever looks reads them before the head.
  */
 #ifndef AW_DELIVERY_H
 #define AW_DELIVERY_H
@@ -8,6 +24,7 @@
 #include <pthread.h>
 
 #include "journal/journal.h"
+#include "metrics/metrics.h"
 #include "plugin/registry.h"
 
 struct delivery_settings {
@@ -44,6 +61,8 @@ struct delivery_options {
     struct delivery_watch *watch; /* outlives the delivery; NULL: nobody waits for several */
     const char *state_dir;        /* where the dead-letter file goes: DIR/deadletter/NAME.jsonl */
     int from;                     /* JOURNAL_FROM_* for a new cursor */
+    struct metrics *metrics;      /* where its figures go; outlives the delivery. NULL: memory of its own */
+    size_t metrics_sink;          /* its place there */
 };
 /* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
 int delivery_create(const struct delivery_options *options, struct delivery **ret);
@@ -75,6 +94,8 @@ int delivery_stop(struct delivery *delivery, uint64_t deadline_mono_ns);
  */
 bool delivery_destroy(struct delivery *delivery);
 void delivery_get_stats(struct delivery *delivery, uint64_t head, struct aw_sink_stats *ret);
+/* The same from published figures, of whatever process. */
+void delivery_fill_stats(const struct metrics_sink_view *view, struct aw_sink_stats *ret);
 uint64_t delivery_acked(const struct delivery *delivery);
 
 #endif

@@ -83,12 +83,13 @@ static void call_begins(struct delivery *d)
     if (d->class_mutex)
         set_in_call(d, true); /* given up while it waited for another instance? */
     host_clear_error(d->host);
-    atomic_store_explicit(&d->call_since_ns, clock_mono_ns(), memory_order_relaxed);
+    d->call_since_ns = clock_mono_ns();
+    worker_publish(d);
 }
 
 static void call_ends(struct delivery *d)
 {
-    atomic_store_explicit(&d->call_since_ns, 0, memory_order_relaxed);
+    d->call_since_ns = 0;
     worker_unlock_class(d);
     set_in_call(d, false);
 }
@@ -97,8 +98,8 @@ void worker_note_failure(struct delivery *d, int32_t code, const char *what)
 {
     char text[180];
     host_last_error(d->host, text, sizeof text);
-    atomic_store_explicit(&d->last_error_code, code, memory_order_relaxed);
-    atomic_fetch_add_explicit(&d->failures, 1, memory_order_relaxed);
+    d->last_error_code = code;
+    d->failures++;
     pthread_mutex_lock(&d->mutex);
     snprintf(d->last_error, sizeof d->last_error, "%s: %s%s%s", what, code_name(code), text[0] ? ": " : "", text);
     pthread_mutex_unlock(&d->mutex);
@@ -131,6 +132,9 @@ static void acknowledge(struct delivery *d, uint64_t seq)
     if (rc < 0)
         diag_log(&d->diag, AW_LOG_WARNING, d->name, "cursor at seq %llu not stored yet: %s", (unsigned long long)seq,
                  strerror(-rc));
+    ledger_ack(&d->ledger, seq);
+    d->position = seq;
+    worker_publish(d); /* who waits for `acked` finds the figures that go with it */
     atomic_store_explicit(&d->acked, seq, memory_order_release);
     if (atomic_load_explicit(&d->wanted, memory_order_acquire))
         signal_change(d);
@@ -141,6 +145,7 @@ static void acknowledge(struct delivery *d, uint64_t seq)
 static void give_up_until_reopened(struct delivery *d)
 {
     d->stop_for_good = true;
+    worker_publish(d);
     pthread_mutex_lock(&d->mutex);
     d->failed_for_good = true;
     pthread_cond_broadcast(&d->changed);
@@ -171,7 +176,6 @@ static void back_off(struct delivery *d, int32_t code, uint32_t retry_after_ms, 
     else
         breaker_failure(&d->breaker, now);
     d->next_try_ns = now + delay;
-    atomic_store_explicit(&d->breaker_open, d->breaker.state == BREAKER_OPEN, memory_order_relaxed);
 }
 
 static void succeeded(struct delivery *d)
@@ -179,8 +183,7 @@ static void succeeded(struct delivery *d)
     d->failures_in_row = 0;
     d->next_try_ns = 0;
     breaker_success(&d->breaker);
-    atomic_store_explicit(&d->breaker_open, d->breaker.state == BREAKER_OPEN, memory_order_relaxed);
-    atomic_store_explicit(&d->last_success_ns, clock_real_ns(), memory_order_relaxed);
+    d->last_success_ns = clock_real_ns();
 }
 
 /* ---- starting ---------------------------------------------------------------------------------------------------- */
@@ -212,6 +215,7 @@ static void adopt_position(struct delivery *d)
     if (journal_lookup_hash(d->journal, at.seq, hash) == 0) {
         hash_hex(hash, sizeof hash, hex);
         if (strncmp(hex, at.hash, sizeof hex) == 0) {
+            ledger_found(&d->ledger, at.seq);
             acknowledge(d, at.seq);
             return;
         }
@@ -231,6 +235,7 @@ static void rewind_to_acked(struct delivery *d)
     d->isolate = 0;
     d->flush_pending = false;
     d->accepted_seq = acked;
+    ledger_rewind(&d->ledger);
     (void)journal_cursor_seek(d->cursor, acked);
 }
 
@@ -317,6 +322,8 @@ static void flush_sink(struct delivery *d)
     succeeded(d);
     bool all = durable >= d->given_seq; /* behind it are only events that are missing */
     uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
+    if (!all && d->oldest_seq <= upto)
+        d->oldest_seq = upto + 1; /* not older than the one before: that is near enough */
     if (!all)
         d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
     else
@@ -336,7 +343,7 @@ static bool dead_letter(struct delivery *d, size_t view, const char *reason)
     }
     diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s",
              (unsigned long long)d->views[view].head->seq, reason, deadletter_path(d->deadletters));
-    atomic_fetch_add_explicit(&d->rejected, 1, memory_order_relaxed);
+    d->permanent++;
     pthread_mutex_lock(&d->mutex);
     uint64_t seq = d->views[view].head->seq;
     if (d->waiters > 0 && seqset_add(&d->refused, seq, seq) < 0)
@@ -352,10 +359,7 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
     switch (status) {
     case AW_EVENT_ACCEPTED:
     case AW_EVENT_DURABLE:
-        atomic_fetch_add_explicit(&d->written, 1, memory_order_relaxed);
-        break;
     case AW_EVENT_DUPLICATE:
-        atomic_fetch_add_explicit(&d->duplicates, 1, memory_order_relaxed);
         break;
     case AW_EVENT_REJECTED: {
         const char *reason = event_batch_error(d->retry, sent_index);
@@ -366,7 +370,7 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
         break;
     }
     default: /* UNKNOWN, RETRY, and anything this host does not know */
-        atomic_fetch_add_explicit(&d->retries, 1, memory_order_relaxed);
+        d->transient++;
         return;
     }
     d->final[view] = status;
@@ -395,6 +399,7 @@ static void isolate_culprit(struct delivery *d, size_t sent)
 {
     if (sent > 1) {
         d->isolate = (uint32_t)(sent / 2);
+        d->transient += sent; /* all are sent again */
         return;
     }
     char text[180];
@@ -423,10 +428,16 @@ static int32_t call_write(struct delivery *d, size_t sent, uint32_t *ret_retry_a
     call_begins(d);
     host_bind_batch(d->host, d->retry);
     int32_t rc = d->class->write(d->sink, &batch, &result);
+    metrics_observe(&d->published->writes, metrics_write_bounds, clock_mono_ns() - d->call_since_ns);
     host_bind_batch(d->host, NULL);
     call_ends(d);
     *ret_retry_after_ms = result.retry_after_ms;
     return rc;
+}
+
+static enum ledger_outcome outcome_of(uint8_t status)
+{
+    return status == AW_EVENT_REJECTED ? LEDGER_DEAD : status == AW_EVENT_DUPLICATE ? LEDGER_DUPLICATE : LEDGER_WRITTEN;
 }
 
 /* Everything of the batch is settled: the cursor may move, at once or with the next flush. */
@@ -436,6 +447,8 @@ static void finish_batch(struct delivery *d)
     for (size_t i = 0; i < d->count && !waits; i++)
         waits = d->final[i] == SETTLED_ACCEPTED && d->class->flush && d->class->durability != AW_DURABLE_NEVER;
     uint64_t last = d->views[d->count - 1].head->seq;
+    for (size_t i = 0; i < d->count; i++)
+        ledger_add(&d->ledger, d->views[i].head->seq, outcome_of(d->final[i]));
     d->given_seq = d->accepted_seq = last;
     if (!waits)
         acknowledge(d, last);
@@ -458,7 +471,7 @@ static void write_open(struct delivery *d)
     }
     d->attempts++;
     int32_t rc = call_write(d, sent, &retry_after_ms);
-    atomic_fetch_add_explicit(&d->batches, 1, memory_order_relaxed);
+    d->batches++;
     size_t before = d->open_count;
     if (rc == AW_E_REJECTED) {
         isolate_culprit(d, sent);
@@ -494,9 +507,19 @@ static void read_batch(struct delivery *d)
     uint64_t passed = journal_cursor_passed(d->cursor);
     if (n == 0 && passed > d->accepted_seq) { /* the journal's last events are missing: nobody waits for them */
         d->accepted_seq = passed;
+        ledger_lost(&d->ledger, passed);
         if (!d->flush_pending)
             acknowledge(d, passed);
     }
+    if (n > 0)
+        worker_saw_oldest(d, d->views[0].head->seq, d->views[0].head->sealed_ns);
+}
+
+/* While nothing can be sent: how old what waits is. It is read again when the sink has started. */
+static void look_at_oldest(struct delivery *d)
+{
+    if (d->count == 0 && d->oldest_seq <= d->position)
+        read_batch(d);
 }
 
 struct wants {
@@ -522,6 +545,7 @@ static struct wants look_at_wants(struct delivery *d)
 static void wait_until(struct delivery *d, uint64_t when_ns, uint64_t now_ns)
 {
     uint64_t latest = now_ns + NAP_MAX_NS;
+    worker_publish(d);
     (void)journal_cursor_wait(d->cursor, when_ns < latest ? when_ns : latest);
 }
 
@@ -529,6 +553,7 @@ static void wait_until(struct delivery *d, uint64_t when_ns, uint64_t now_ns)
 static void pause_until(struct delivery *d, uint64_t when_ns)
 {
     struct timespec t = {(time_t)(when_ns / 1000000000u), (long)(when_ns % 1000000000u)};
+    worker_publish(d);
     pthread_mutex_lock(&d->mutex);
     if (!d->poked)
         (void)pthread_cond_timedwait(&d->poke, &d->mutex, &t); /* time-outs and spurious wake-ups alike: look again */
@@ -546,7 +571,8 @@ static bool step(struct delivery *d)
     if (atomic_load_explicit(&d->reopen, memory_order_relaxed))
         do_reopen(d);
     if (d->stop_for_good) {
-        pause_until(d, now + 3600000000000u);
+        look_at_oldest(d);
+        pause_until(d, now + (d->count > 0 || d->oldest_seq > d->position ? 3600000000000u : 1000000000u));
         return true;
     }
     if (now < d->next_try_ns) {
@@ -558,6 +584,7 @@ static bool step(struct delivery *d)
         return true;
     }
     if (!d->started) {
+        look_at_oldest(d);
         try_to_start(d);
         return true;
     }
@@ -587,6 +614,7 @@ void *worker_main(void *arg)
     while (step(d))
         ;
     stop_sink(d, clock_mono_ns() + 1000000000u);
+    worker_publish(d);
     pthread_mutex_lock(&d->mutex);
     d->ended = true;
     pthread_cond_broadcast(&d->changed);

@@ -11,6 +11,7 @@
 #include "delivery/breaker.h"
 #include "delivery/deadletter.h"
 #include "delivery/delivery.h"
+#include "delivery/ledger.h"
 #include "journal/seqset.h"
 
 #include <pthread.h>
@@ -73,10 +74,15 @@ struct delivery {
     uint64_t next_try_ns; /* backoff: no call before */
     uint64_t random_state;
 
-    /* figures, all [a] */
-    _Atomic uint64_t acked, batches, written, duplicates, rejected, retries, failures, last_success_ns, call_since_ns;
-    _Atomic uint32_t breaker_open;
-    _Atomic int32_t last_error_code;
+    /* figures, published together: worker_publish(). See delivery.h for what must add up. */
+    struct ledger ledger;
+    uint64_t position; /* the cursor; `acked` follows when this is published */
+    uint64_t batches, transient, permanent, failures, last_success_ns, call_since_ns;
+    uint64_t oldest_seq, oldest_ns; /* the oldest event that waits, as far as it was seen */
+    int32_t last_error_code;
+    struct metrics *own_metrics;    /* [c] */
+    struct metrics_sink *published; /* [c] */
+    _Atomic uint64_t acked;         /* [a] */
 };
 
 void *worker_main(void *delivery);
@@ -84,6 +90,9 @@ void *worker_main(void *delivery);
 int32_t worker_start_sink(struct delivery *d);
 void worker_lock_class(struct delivery *d);
 void worker_unlock_class(struct delivery *d);
+/* figures.c: the control thread before the worker starts, then the worker. */
+void worker_publish(struct delivery *d);
+void worker_saw_oldest(struct delivery *d, uint64_t seq, uint64_t sealed_ns); /* when nothing older is known */
 /* Remembers and logs a failure of the instance. */
 void worker_note_failure(struct delivery *d, int32_t code, const char *what);
 

@@ -131,6 +131,7 @@ struct journal {
     struct diag_out diag;
     pthread_t writer_thread, keeper_thread;
     bool writer_started, keeper_started;
+    _Atomic(_Atomic uint64_t *) figures; /* NULL: nobody wants them; see progress.c */
 };
 
 static inline int base_take_fd(int *fd)
@@ -201,6 +202,9 @@ bool missing_find(struct journal *j, uint64_t seq, struct seq_range *ret);
 
 /* ---- sync.c ---- */
 int sync_upto(struct journal *j, uint64_t seq, bool all); /* all: also records of other kinds */
+
+/* ---- progress.c ---- */
+void progress_publish(struct journal *j); /* what costs no lock */
 
 /* ---- keeper.c ---- */
 void *keeper_main(void *journal);

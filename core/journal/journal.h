@@ -14,6 +14,8 @@
 #ifndef AW_JOURNAL_H
 #define AW_JOURNAL_H
 
+#include <stdatomic.h>
+
 #include "base/diag.h"
 #include "event/event.h"
 #include "seal/record.h"
@@ -69,6 +71,14 @@ struct journal_usage {
     uint64_t bytes, max_bytes, segments, ring_used, ring_size, scopes, lost, recovered;
 };
 void journal_get_usage(struct journal *journal, struct journal_usage *ret);
+/* From now on the journal's threads copy its figures to figures[METRICS_JOURNAL_FIGURES] when they move, for readers in
+ * other processes. The array outlives the journal. */
+void journal_set_figures(struct journal *journal, _Atomic uint64_t *figures);
+void journal_publish(struct journal *journal); /* at once, all of them */
+void journal_boot_id(uint8_t ret[16]);         /* of this start of the machine; zero when unknown */
+/* The newest seq in the journal of this directory, whoever has it open, without disturbing that process. 0; -ENOENT;
+ * -EBADMSG: not known; other -errno. */
+int journal_peek_head(const char *path, uint64_t *ret_head);
 
 /* ---- cursors ----
  * A named reader, whose acknowledged position is kept in cursors/NAME. One thread at a time per cursor. */

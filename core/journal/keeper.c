@@ -166,6 +166,8 @@ void *keeper_main(void *journal)
             last_error = rc;
         }
         keeper_trim(j);
+        if (atomic_load(&j->figures))
+            journal_publish(j);
         unsigned full = atomic_load(&j->full);
         if (full & FULL_QUOTA)
             warn_idle_cursors(j);

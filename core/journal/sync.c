@@ -279,6 +279,7 @@ int sync_upto(struct journal *j, uint64_t seq, bool all)
             int rc = 0;
             if (all || atomic_load(&j->durable_seq) < seq) {
                 rc = lead(j);
+                progress_publish(j);
                 led = true;
             }
             atomic_store(&j->sync_lead, 0);

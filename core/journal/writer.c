@@ -280,7 +280,9 @@ void *writer_main(void *journal)
     while (!atomic_load(&j->stop)) {
         int rc;
         bool snapshot_left = false;
-        if (work(j, &rc))
+        bool busy = work(j, &rc);
+        progress_publish(j);
+        if (busy)
             idle = 0;
         else if (idle < IDLE_AFTER)
             idle++;

@@ -21,11 +21,10 @@ struct plugin_host {
     char *instance;
     struct diag_out diag;
     _Atomic bool mute;
-    pthread_mutex_t lock; /* error, metrics' registration */
+    pthread_mutex_t lock; /* error */
     char error[1024];
     _Atomic(struct event_batch *) batch; /* inside write(): what vevent_error() speaks of */
-    _Atomic size_t metric_count;
-    struct host_metric metrics[HOST_MAX_METRICS];
+    struct host_metrics *metrics;        /* host_metrics.c */
 };
 
 static _Atomic size_t live;
@@ -122,76 +121,21 @@ static int32_t host_config_list(const struct aw_config *config, const char *key,
     return AW_OK;
 }
 
-/* ---- metrics ---- */
+/* ---- metrics: host_metrics.c ---- */
 
-static bool metric_name_ok(const char *name)
+struct host_metrics *host_metrics_of(const struct aw_host *h)
 {
-    size_t n = name ? strnlen(name, 65) : 0;
-    return n > 0 && n <= 64 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == n && name[0] >= 'a';
+    return self(h)->metrics;
 }
 
-static int32_t register_locked(struct plugin_host *host, int32_t kind, const char *name, const char *help,
-                               uint32_t *ret_id)
+void host_set_metrics(struct plugin_host *host, struct metrics *metrics, size_t sink)
 {
-    size_t n = atomic_load_explicit(&host->metric_count, memory_order_relaxed);
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(host->metrics[i].name, name) != 0)
-            continue;
-        if (host->metrics[i].kind != kind)
-            return AW_E_INTERNAL;
-        *ret_id = (uint32_t)i;
-        return AW_OK;
-    }
-    if (n == HOST_MAX_METRICS)
-        return AW_E_UNSUPPORTED;
-    char *name_copy = strdup(name), *help_copy = strdup(help ? help : "");
-    if (!name_copy || !help_copy) {
-        free(name_copy);
-        free(help_copy);
-        return AW_E_NOMEM;
-    }
-    host->metrics[n].name = name_copy;
-    host->metrics[n].help = help_copy;
-    host->metrics[n].kind = kind;
-    *ret_id = (uint32_t)n;
-    atomic_store_explicit(&host->metric_count, n + 1, memory_order_release);
-    return AW_OK;
+    host_metrics_bind(host->metrics, metrics, sink);
 }
 
-static int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help,
-                                    uint32_t *ret_id)
+const struct metrics_sink *host_metrics(struct plugin_host *host)
 {
-    if (!metric_name_ok(name) || (kind != AW_METRIC_COUNTER && kind != AW_METRIC_GAUGE))
-        return AW_E_INTERNAL;
-    struct plugin_host *host = self(h);
-    (void)pthread_mutex_lock(&host->lock);
-    int32_t rc = register_locked(host, kind, name, help, ret_id);
-    (void)pthread_mutex_unlock(&host->lock);
-    return rc;
-}
-
-static void host_metric_add(const struct aw_host *h, uint32_t id, double value)
-{
-    struct plugin_host *host = self(h);
-    if (id >= atomic_load_explicit(&host->metric_count, memory_order_acquire))
-        return;
-    struct host_metric *m = &host->metrics[id];
-    if (m->kind == AW_METRIC_GAUGE) {
-        atomic_store_explicit(&m->value, value, memory_order_relaxed);
-        return;
-    }
-    if (!(value > 0))
-        return; /* a counter never falls */
-    double old = atomic_load_explicit(&m->value, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&m->value, &old, old + value, memory_order_relaxed,
-                                                  memory_order_relaxed))
-        ;
-}
-
-size_t host_metrics(struct plugin_host *host, const struct host_metric **ret)
-{
-    *ret = host->metrics;
-    return atomic_load_explicit(&host->metric_count, memory_order_acquire);
+    return host_metrics_sink(host->metrics);
 }
 
 /* ---- contexts and extensions ---- */
@@ -206,7 +150,7 @@ struct host_extension {
     const void *table;
 };
 /* Ended by NULL. What stands here is what host_needs may ask for. */
-static const struct host_extension extensions[] = {{NULL, NULL}};
+static const struct host_extension extensions[] = {{AW_EXT_HOST_METRICS, &host_metrics_extension}, {NULL, NULL}};
 
 const void *host_extension_find(const char *id)
 {
@@ -228,11 +172,14 @@ int host_create(const char *instance, const struct diag_out *diag, struct plugin
 {
     struct plugin_host *host = calloc(1, sizeof *host);
     char *name = strdup(instance);
-    if (!host || !name || pthread_mutex_init(&host->lock, NULL) != 0) {
+    struct host_metrics *metrics = host_metrics_create();
+    if (!host || !name || !metrics || pthread_mutex_init(&host->lock, NULL) != 0) {
         free(host);
         free(name);
+        host_metrics_destroy(metrics);
         return -ENOMEM;
     }
+    host->metrics = metrics;
     host->instance = name;
     if (diag)
         host->diag = *diag;
@@ -273,11 +220,7 @@ void host_destroy(struct plugin_host *host)
 {
     if (!host)
         return;
-    size_t n = atomic_load(&host->metric_count);
-    for (size_t i = 0; i < n; i++) {
-        free((void *)(uintptr_t)host->metrics[i].name);
-        free((void *)(uintptr_t)host->metrics[i].help);
-    }
+    host_metrics_destroy(host->metrics);
     (void)pthread_mutex_destroy(&host->lock);
     free(host->instance);
     free(host);

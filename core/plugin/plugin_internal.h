@@ -157,6 +157,19 @@ const char *schema_type_name(uint32_t type); /* "size", or NULL for an unknown t
 void schema_format_size(int64_t bytes, char *buf, size_t size);  /* "64MiB" */
 void schema_format_duration(int64_t ns, char *buf, size_t size); /* "250ms" */
 
+/* ---- host_metrics.c ---- */
+struct host_metrics; /* of one host */
+extern const struct aw_host_metrics host_metrics_extension;
+struct host_metrics *host_metrics_create(void); /* NULL: out of memory */
+void host_metrics_destroy(struct host_metrics *h);
+void host_metrics_bind(struct host_metrics *h, struct metrics *metrics, size_t sink);
+const struct metrics_sink *host_metrics_sink(struct host_metrics *h); /* NULL: none was ever registered */
+struct host_metrics *host_metrics_of(const struct aw_host *h);        /* in host.c */
+/* The callbacks of struct aw_host. */
+int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help,
+                             uint32_t *ret_id);
+void host_metric_add(const struct aw_host *h, uint32_t id, double value);
+
 /* ---- host.c ---- */
 const void *host_extension_find(const char *id); /* what host->extension gives; NULL */
 size_t host_live(void);                          /* hosts created and not destroyed */

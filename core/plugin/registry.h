@@ -13,6 +13,7 @@
 
 #include "audit/plugin.h"
 #include "base/diag.h"
+#include "metrics/metrics.h"
 #include "seal/record.h"
 
 /* ---- loading ---- */
@@ -56,22 +57,18 @@ int schema_parse_duration(const char *text, int64_t *ret_ns);
 int schema_resolve_secret(const char *text, const char *where, char **ret);
 
 /* ---- the host side of one instance ---- */
-struct host_metric {
-    const char *name, *help;
-    int32_t kind;
-    _Atomic double value;
-};
-#define HOST_MAX_METRICS 32
 struct plugin_host; /* owns the struct aw_host given to the plugin */
 int host_create(const char *instance, const struct diag_out *diag, struct plugin_host **ret);
 void host_destroy(struct plugin_host *host);
+/* Where the plugin's metrics go; before create(). Without it they go to memory of the host's own. */
+void host_set_metrics(struct plugin_host *host, struct metrics *metrics, size_t sink);
 /* From now on the plugin's messages are dropped: their receiver may be gone. */
 void host_mute(struct plugin_host *host);
 const struct aw_host *host_table(struct plugin_host *host);
 /* Text of the last vset_error since the last host_clear_error; "" when none. Copied into buf. */
 void host_last_error(struct plugin_host *host, char *buf, size_t size);
 void host_clear_error(struct plugin_host *host);
-size_t host_metrics(struct plugin_host *host, const struct host_metric **ret);
+const struct metrics_sink *host_metrics(struct plugin_host *host); /* NULL: none was ever registered */
 
 /* ---- events as plugins see them ---- */
 struct event_batch; /* reused by one delivery worker */

@@ -192,9 +192,45 @@ struct aw_sink_stats {
     uint32_t breaker_open;    /* 0 or 1 */
     int32_t last_error;       /* AW_E_* of plugin.h */
     char last_error_text[200];
+    /* accepted = written + duplicates + found + lag_events + rejected + lost, of one moment: see docs/metrics.md */
+    uint64_t accepted_total; /* for this sink: what waited at the open, and what was accepted since */
+    uint64_t found_total;    /* stood in the sink's store when that was started */
+    uint64_t lost_total;     /* damaged in the journal, or not kept any more */
+    uint64_t resent_total;   /* given again after the sink had taken them: a failed flush, a restart */
+    uint64_t lag_ns;         /* age of the oldest event that waits, 0 = none, or not known yet */
+    int64_t imbalance;       /* accepted_total less the others: 0 */
 };
 AW_API int aw_stats(struct aw_logger *logger, struct aw_stats *stats);
 AW_API int aw_stats_sink(struct aw_logger *logger, size_t index, struct aw_sink_stats *stats);
+
+/* ---- metrics -----------------------------------------------------------------------------------------------------
+ * All figures of one moment: of a logger of this process, or of whatever process has, or last had, a journal open. That
+ * process keeps them in the file "metrics" of the journal's directory; reading it costs it nothing. A snapshot is used
+ * by one thread at a time and does not change. What the metrics mean: docs/metrics.md. */
+struct aw_metrics;
+AW_API int aw_metrics_take(struct aw_logger *logger, struct aw_metrics **ret_metrics);
+/* Of the journal in this directory, by whatever process; path NULL: of the configuration at config_path (as in
+ * aw_open_options), of which nothing but the journal's place is used. AW_ERR_NOTFOUND: no process has kept figures
+ * there; AW_ERR_IO: they cannot be read, or the file is not what it should be. Needs the right to read the file. */
+AW_API int aw_metrics_open_path(const char *config_path, const char *path, struct aw_metrics **ret_metrics);
+AW_API void aw_metrics_free(struct aw_metrics *metrics); /* NULL is fine */
+
+/* The Prometheus text format, version 0.0.4, NUL-terminated; valid until aw_metrics_free(). ret_len may be NULL. NULL:
+ * out of memory. */
+AW_API const char *aw_metrics_text(struct aw_metrics *metrics, size_t *ret_len);
+
+struct aw_metrics_info {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t running;     /* 1: the process has the journal open; 0: these are the figures of its end */
+    uint64_t pid;         /* as that process saw it */
+    uint64_t started_ns;  /* when it opened the journal, since 1970 */
+    uint64_t ended_ns;    /* when it closed it; 0: not, or it was killed */
+    uint64_t taken_ns;    /* when the figures were read */
+};
+AW_API int aw_metrics_info(struct aw_metrics *metrics, struct aw_metrics_info *info);
+/* As aw_stats() and aw_stats_sink(); name and plugin are valid until aw_metrics_free(). */
+AW_API int aw_metrics_stats(struct aw_metrics *metrics, struct aw_stats *stats);
+AW_API int aw_metrics_sink(struct aw_metrics *metrics, size_t index, struct aw_sink_stats *stats);
 
 /* ---- plugins -----------------------------------------------------------------------------------------------------*/
 /* Calls fn for each plugin file in the search path (and each built in); a file that cannot be loaded is given with the

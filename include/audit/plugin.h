@@ -183,6 +183,7 @@ struct aw_option {
  * All members may be called from any thread, never from a signal handler. Since 1.0. */
 #define AW_METRIC_COUNTER 10
 #define AW_METRIC_GAUGE 20
+#define AW_METRIC_HISTOGRAM 30 /* only with AW_EXT_HOST_METRICS */
 
 #define AW_PROVENANCE_AUTHENTICATED 10 /* vouched for by the framework or the kernel */
 #define AW_PROVENANCE_PEER 20          /* the transport's peer */
@@ -215,7 +216,8 @@ struct aw_host {
     int32_t (*config_bool)(const struct aw_config *, const char *key, int32_t *ret);
     int32_t (*config_list)(const struct aw_config *, const char *key, size_t index, struct aw_str *ret);
 
-    /* Registers a metric audit_sink_<name>{sinkName="instance"}; only in create(). *ret_id is used with metric_add. */
+    /* Registers a metric audit_sink_<name>{sinkName="instance"}; only in create(). *ret_id is used with metric_add. The
+     * rules of AW_EXT_HOST_METRICS hold. */
     int32_t (*metric_register)(const struct aw_host *, int32_t kind, const char *name, const char *help,
                                uint32_t *ret_id);
     void (*metric_add)(const struct aw_host *, uint32_t id, double value); /* counter: adds; gauge: sets */
@@ -429,6 +431,35 @@ struct aw_host_submit {
     uint32_t reserved;
     int32_t (*submit)(const struct aw_host *, const struct aw_context *, const struct aw_str *json, size_t count,
                       uint8_t *ret_status, const char **ret_error);
+    /* ABI 1.0 ends here */
+};
+
+/* Host extension: metrics with labels, and histograms. They show as audit_sink_<name>{sinkName="instance",…} in the
+ * Prometheus text. A sink may have 32 names, and 64 metrics counted with every set of label values; 4 labels each,
+ * which together with their values take less than 184 bytes. Refused calls set the error text. Since 1.0. */
+#define AW_EXT_HOST_METRICS "auditwell.host.metrics/1"
+struct aw_metric {
+    uint32_t struct_size;
+    int32_t kind;              /* AW_METRIC_* */
+    const char *name;          /* [a-z][a-z0-9_]{0,63}; a counter's should end with _total; not one of the host's own */
+    const char *help;          /* one sentence; cut at 127 bytes */
+    const char *const *labels; /* names, NULL-ended: [a-zA-Z_][a-zA-Z0-9_]{0,31}, no sinkName, le, __*; NULL: none */
+    const double *bounds; /* histogram: 1 to 16 upper bounds, rising, without +Inf, in base units (seconds, bytes) */
+    size_t bound_count;   /* 0 for others */
+    /* ABI 1.0 ends here */
+};
+struct aw_host_metrics {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* [control] Only in create(). AW_OK; AW_E_INTERNAL: against the rules, or the name is in use with another kind or
+     * other labels; AW_E_UNSUPPORTED: too many. All is copied. *ret_metric is used with series(). */
+    int32_t (*define)(const struct aw_host *, const struct aw_metric *, uint32_t *ret_metric);
+    /* [any-thread] One value for each label, in their order (NULL without labels). The same values give the same
+     * series. AW_OK, AW_E_INTERNAL, AW_E_UNSUPPORTED: too many; keep the sets of values few and fixed. Takes a lock:
+     * ask once, and keep *ret_series. */
+    int32_t (*series)(const struct aw_host *, uint32_t metric, const char *const *values, uint32_t *ret_series);
+    /* [any-thread] Counter: adds (never less than 0); gauge: sets; histogram: counts one observation. No lock. */
+    void (*add)(const struct aw_host *, uint32_t series, double value);
     /* ABI 1.0 ends here */
 };
 

@@ -222,6 +222,14 @@ static void *read_all(void *arg)
     return NULL;
 }
 
+static double series_value(struct plugin_host *host, uint32_t series)
+{
+    uint64_t bits = host_metrics(host)->series[series].value;
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 /* A parallel sink reads one batch from several threads. */
 static void test_threads(void)
 {
@@ -252,9 +260,8 @@ static void test_threads(void)
     }
     CU_ASSERT_EQUAL(bad, 0);
     CU_ASSERT_STRING_EQUAL(event_batch_error(batch, 17), "no 17");
-    const struct host_metric *m;
-    CU_ASSERT_EQUAL(host_metrics(host, &m), 1);
-    CU_ASSERT_DOUBLE_EQUAL(m[0].value, COUNT * THREADS, 0.1);
+    CU_ASSERT_EQUAL(host_metrics(host)->series_count, 1);
+    CU_ASSERT_DOUBLE_EQUAL(series_value(host, id), COUNT * THREADS, 0.1);
     host_bind_batch(host, NULL);
     event_batch_destroy(batch);
     host_destroy(host);
@@ -323,7 +330,7 @@ static void test_metrics(void)
 {
     struct plugin_host *host = make_host(NULL);
     const struct aw_host *h = host_table(host);
-    const struct host_metric *m;
+    CU_ASSERT_PTR_NULL(host_metrics(host));
     uint32_t counter = 99, gauge = 99, again = 99;
     CU_ASSERT_EQUAL(h->metric_register(h, AW_METRIC_COUNTER, "rows_total", "Rows.", &counter), AW_OK);
     CU_ASSERT_EQUAL(h->metric_register(h, AW_METRIC_GAUGE, "depth", NULL, &gauge), AW_OK);
@@ -341,12 +348,12 @@ static void test_metrics(void)
     h->metric_add(h, gauge, 7);
     h->metric_add(h, gauge, -3);
     h->metric_add(h, 1000, 1);
-    CU_ASSERT_EQUAL(host_metrics(host, &m), 2);
-    CU_ASSERT_STRING_EQUAL(m[counter].name, "rows_total");
-    CU_ASSERT_DOUBLE_EQUAL(m[counter].value, 2.5, 1e-9);
-    CU_ASSERT_DOUBLE_EQUAL(m[gauge].value, -3, 1e-9);
+    CU_ASSERT_EQUAL(host_metrics(host)->series_count, 2);
+    CU_ASSERT_STRING_EQUAL(host_metrics(host)->series[counter].name, "rows_total");
+    CU_ASSERT_DOUBLE_EQUAL(series_value(host, counter), 2.5, 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(series_value(host, gauge), -3, 1e-9);
     char name[32];
-    for (int i = 2; i < HOST_MAX_METRICS; i++) {
+    for (int i = 2; i < METRICS_PLUGIN_METRICS; i++) {
         snprintf(name, sizeof name, "m%d", i);
         CU_ASSERT_EQUAL(h->metric_register(h, AW_METRIC_GAUGE, name, "", &again), AW_OK);
     }
