@@ -202,6 +202,7 @@ int cmd_verify(struct cli_args *args);
 int cmd_query(struct cli_args *args);
 int cmd_tail(struct cli_args *args);
 int cmd_stats(struct cli_args *args);
+int cmd_metrics(struct cli_args *args);
 int cmd_plugins(struct cli_args *args);
 int cmd_version(struct cli_args *args);
 int cmd_help(struct cli_args *args);

@@ -90,6 +90,17 @@ static const struct cli_option help_options[] = {
     {0, NULL, NULL, NULL, NULL},
 };
 
+#define PATH_OPTION                                                                                                    \
+    {                                                                                                                  \
+        'p', "path", "DIR", "@dir", "the journal's directory, instead of the configuration's"                          \
+    }
+static const struct cli_option stats_options[] = {
+    PATH_OPTION,
+    {'w', "watch", NULL, NULL, "show it again and again, until interrupted"},
+    {0, NULL, NULL, NULL, NULL},
+};
+static const struct cli_option metrics_options[] = {PATH_OPTION, {0, NULL, NULL, NULL, NULL}};
+
 static const struct cli_option no_options[] = {{0, NULL, NULL, NULL, NULL}};
 
 const struct cli_command cli_commands[] = {
@@ -119,9 +130,13 @@ const struct cli_command cli_commands[] = {
      "@store", query_options, cmd_query},
     {"tail", "[STORE]", "print the newest events of a trail", "Like query, but the last events, oldest of them first.",
      "auditwell tail\nauditwell tail -n 20 audit.jsonl\n", "@store", query_options, cmd_tail},
-    {"stats", "", "show the journal's and the sinks' state",
-     "Opens the journal without delivering. Only one process can: when another has it, its pid is told.",
-     "auditwell stats\nauditwell stats --json\n", NULL, no_options, cmd_stats},
+    {"stats", "[SECONDS]", "show the journal's and the sinks' state",
+     "Of the process that has the journal open, live, without disturbing it; else of the last one that had.\n"
+     "SECONDS goes with --watch; default 2.",
+     "auditwell stats\nauditwell stats --json\n", NULL, stats_options, cmd_stats},
+    {"metrics", "", "print the metrics for Prometheus",
+     "In the text format 0.0.4, of the same process as stats; audit_up tells whether it is running.",
+     "auditwell metrics\nauditwell metrics --path ./journal\n", NULL, metrics_options, cmd_metrics},
     {"plugins", "list | describe NAME|FILE", "list and describe plugins", NULL,
      "auditwell plugins list\nauditwell plugins describe file\n", "list describe", no_options, cmd_plugins},
     {"version", "", "print the version", NULL, "auditwell version\n", NULL, no_options, cmd_version},

@@ -7,6 +7,49 @@
 
 #include <stdio.h>
 
+static const char *code_name(int32_t code)
+{
+    switch (code) {
+    case AW_E_RETRY:
+        return "RETRY";
+    case AW_E_THROTTLED:
+        return "THROTTLED";
+    case AW_E_UNAVAILABLE:
+        return "UNAVAILABLE";
+    case AW_E_TIMEOUT:
+        return "TIMEOUT";
+    case AW_E_REJECTED:
+        return "REJECTED";
+    case AW_E_CONFIG:
+        return "CONFIG";
+    case AW_E_NOMEM:
+        return "NOMEM";
+    case AW_E_UNSUPPORTED:
+        return "UNSUPPORTED";
+    case AW_E_NOTFOUND:
+        return "NOTFOUND";
+    default:
+        return "INTERNAL";
+    }
+}
+
+void worker_note_failure(struct delivery *d, int32_t code, const char *what)
+{
+    char text[180];
+    host_last_error(d->host, text, sizeof text);
+    d->last_error_code = code;
+    d->failures++;
+    pthread_mutex_lock(&d->mutex);
+    snprintf(d->last_error, sizeof d->last_error, "%s: %s%s%s", what, code_name(code), text[0] ? ": " : "", text);
+    pthread_mutex_unlock(&d->mutex);
+    /* The first failure of a row is news, then one line per retry_max: an outage must not fill the log. */
+    uint32_t every = d->settings.retry_max ? d->settings.retry_max : 1;
+    if (d->failures_in_row % every == 0)
+        diag_log(&d->diag, code == AW_E_CONFIG ? AW_LOG_ERROR : AW_LOG_WARNING, d->name,
+                 "%s: %s%s%s (failure %u in a row)", what, code_name(code), text[0] ? ": " : "", text,
+                 d->failures_in_row + 1);
+}
+
 void worker_saw_oldest(struct delivery *d, uint64_t seq, uint64_t sealed_ns)
 {
     if (d->oldest_seq > d->position && d->oldest_seq <= seq)

@@ -104,10 +104,8 @@ static int make_file(const struct metrics *m, int dir, int *ret_fd)
         rc = fs_pwrite_all(fd, m->header, m->size, 0, NULL);
     if (rc == 0)
         rc = fs_lock(fd);
-    if (rc < 0) {
-        (void)fs_unlinkat(dir, METRICS_NEW); /* the first error is the one to report */
+    if (rc < 0)
         return rc;
-    }
     *ret_fd = fd;
     fd = -1;
     return 0;
@@ -123,17 +121,19 @@ int metrics_share(struct metrics *m, const char *directory, const uint8_t boot_i
     h->crc = 0;
     h->crc = hash_crc32c(0, h, offsetof(struct metrics_header, ended_ns));
     int rc = fs_open(directory, O_RDONLY | O_DIRECTORY, 0, &dir);
-    if (rc == 0)
-        rc = make_file(m, dir, &fd);
     if (rc < 0)
         return rc;
+    rc = make_file(m, dir, &fd);
     void *same;
-    rc = fs_map_shared(fd, h, m->size, 0, &same);
+    if (rc == 0)
+        rc = fs_map_shared(fd, h, m->size, 0, &same);
     if (rc == 0)
         rc = fs_renameat(dir, METRICS_NEW, METRICS_NAME);
     if (rc < 0) {
-        /* mapped, but without a name: as good as ordinary memory */
+        /* Mapped, but without a name, is as good as ordinary memory. The figures of an earlier process would be taken
+         * for this one's. */
         (void)fs_unlinkat(dir, METRICS_NEW);
+        (void)fs_unlinkat(dir, METRICS_NAME);
         return rc;
     }
     m->fd = fd;
