@@ -6,7 +6,7 @@
  * restart of the sink may take it back, and then the event comes again. The provisional part is kept as runs of equal
  * outcomes, in bounded memory; when there are more runs than fit, the last one holds several outcomes, and a cursor
  * that stops in its middle counts them in the order of enum ledger_outcome: the sum is right at any time, the parts are
- * when the cursor has passed the run.
+ * when the cursor has passed the run, unless the rest of it is taken back.
  *
  * One thread.
  */

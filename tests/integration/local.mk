@@ -2,4 +2,5 @@
 include tests/integration/sinks.mk
 include tests/integration/cli.mk
 include tests/integration/proof.mk
+include tests/integration/metrics.mk
 include tests/integration/installed.mk

@@ -151,3 +151,8 @@ if BUILTIN_PLUGINS
 TESTS += tests/plugins/builtin.sh
 endif
 EXTRA_DIST += tests/plugins/builtin.sh
+
+# Misbehaves as its options say, and measures itself: for the tests of the metrics.
+check_LTLIBRARIES += tests/plugins/sink_flaky.la
+tests_plugins_sink_flaky_la_SOURCES = tests/plugins/flaky.c
+tests_plugins_sink_flaky_la_LDFLAGS = $(MOCK_LDFLAGS)

@@ -12,4 +12,5 @@ include tests/unit/journal.mk
 include tests/unit/plugin.mk
 include tests/unit/verify.mk
 include tests/unit/logger.mk
+include tests/unit/metrics.mk
 endif

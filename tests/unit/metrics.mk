@@ -1,0 +1,14 @@
+check_PROGRAMS += test_ledger.t test_metrics.t test_metrics_file.t
+test_ledger_t_SOURCES = tests/unit/test_ledger.c
+test_ledger_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_ledger_t_CFLAGS = $(UNIT_CFLAGS)
+test_ledger_t_LDADD = $(UNIT_LIBS)
+test_metrics_t_SOURCES = tests/unit/test_metrics.c
+test_metrics_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_metrics_t_CFLAGS = $(UNIT_CFLAGS)
+test_metrics_t_LDADD = $(UNIT_LIBS)
+test_metrics_file_t_SOURCES = tests/unit/test_metrics_file.c
+test_metrics_file_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_metrics_file_t_CFLAGS = $(UNIT_CFLAGS)
+test_metrics_file_t_LDADD = $(UNIT_LIBS)
+TESTS += test_ledger.t test_metrics.t test_metrics_file.t
