@@ -18,6 +18,10 @@ all_lanes="tsan asan distcheck gcc valgrind fuzz cppcheck format"
 : "${FUZZ_SECONDS:=60}"
 : "${JOBS:=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}"
 
+# Tools that ./setup took out of their packages.
+PATH=$out/tools:$PATH
+export PATH
+
 is_lane() {
     case " $all_lanes " in
     *" $1 "*) return 0 ;;

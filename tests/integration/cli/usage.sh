@@ -30,6 +30,7 @@ exits "verify: no hash" 2 "$aw" verify --expect tenant:a=1234 a.jsonl
 exits "plugins: nothing to do" 2 "$aw" plugins
 exits "plugins: describe what?" 2 "$aw" plugins describe
 exits "stats: arguments" 2 "$aw" stats x
+exits "metrics: arguments" 2 "$aw" metrics x
 exits "check: arguments" 2 "$aw" check x
 exits "version: arguments" 2 "$aw" version x
 exits "init: two directories" 2 "$aw" init a b
@@ -47,7 +48,7 @@ cp out overview
 
 "$aw" help --table >table || fail "help --table"
 commands=$(cut -f1 table | grep -v -x -e - | sort -u)
-is "the subcommands of this release" "check help init log plugins query stats tail verify version" "$(echo $commands)"
+is "the subcommands of this release" "check help init log metrics plugins query stats tail verify version" "$(echo $commands)"
 for command in $commands; do
     exits "$command --help" 0 "$aw" "$command" --help
     has "$command --help: usage" out "Usage: auditwell $command [OPTION…]"
@@ -63,7 +64,7 @@ for command in $commands; do
 done
 exits "help --json" 0 "$aw" help --json
 if [ -n "${PYTHON3-}" ]; then
-    is "help --json is JSON" 10 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
+    is "help --json is JSON" 11 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
 else
     skip "help --json is JSON" "python3 is not there"
 fi
@@ -110,7 +111,7 @@ if command -v bash >/dev/null 2>&1; then
         bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _auditwell; printf "%s\n" "${COMPREPLY[@]}"' \
             bash "$completion" "$@" | sort | tr '\n' ' '
     }
-    is "first word" "check help init log plugins query stats tail verify version " "$(complete_words auditwell '')"
+    is "first word" "check help init log metrics plugins query stats tail verify version " "$(complete_words auditwell '')"
     is "beginning of a subcommand" "verify version " "$(complete_words auditwell ver)"
     is "behind -c FILE" "stats " "$(complete_words auditwell -c audit.conf st)"
     is "behind --config=FILE" "stats " "$(complete_words auditwell --config = audit.conf st)"
