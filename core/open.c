@@ -225,8 +225,10 @@ static int build(struct logger_core *core, const struct aw_open_options *o)
     int rc = settings_load(o->config_path, o->config_text, &core->settings);
     if (!core->settings)
         return rc ? rc : AW_ERR_CONFIG;
-    if (metrics_create(count_enabled(core->settings), &core->metrics) < 0)
-        return diag_problem(AW_ERR_NOMEM, "", "out of memory for the figures of %zu sinks", core->settings->sink_count);
+    int figures = metrics_create(count_enabled(core->settings), &core->metrics);
+    if (figures < 0)
+        return figures == -EINVAL ? diag_problem(AW_ERR_CONFIG, "sinks", "there are more than %u", METRICS_MAX_SINKS)
+                                  : diag_problem(AW_ERR_NOMEM, "", "out of memory");
     int policy = create_policies(core);
     int sinks = create_sinks(core);
     if (rc == 0)

@@ -203,6 +203,11 @@ int fs_lock_shared(int fd)
     return lock_file(fd, LOCK_SH);
 }
 
+int fs_unlock(int fd)
+{
+    return lock_file(fd, LOCK_UN);
+}
+
 int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret)
 {
     void *p = mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, (off_t)offset);

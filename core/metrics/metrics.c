@@ -144,6 +144,8 @@ int metrics_share(struct metrics *m, const char *directory, const uint8_t boot_i
 void metrics_ended(struct metrics *m)
 {
     atomic_store_explicit(&m->header->ended_ns, clock_real_ns(), memory_order_relaxed);
+    if (m->fd >= 0)
+        (void)fs_unlock(m->fd); /* the mapping stays, and would keep it */
 }
 
 void metrics_observe(struct metrics_histogram *h, const uint64_t *bounds, uint64_t ns)

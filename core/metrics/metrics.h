@@ -31,7 +31,9 @@ void metrics_name_sink(struct metrics *metrics, size_t sink, const char *name, c
 /* From now on the figures are those of the file "metrics" in this directory, which is made anew. Nobody else may use
  * the figures during the call. -errno: they stay where they are, in ordinary memory. */
 int metrics_share(struct metrics *metrics, const char *directory, const uint8_t boot_id[16], uint64_t first_seq);
-void metrics_ended(struct metrics *metrics); /* the journal is closed: what is there is final */
+/* The journal is closed: what is there is final, and the process does not count as running any more, even if a thread
+ * that does not come back still holds the memory. */
+void metrics_ended(struct metrics *metrics);
 
 static inline void metrics_count(struct metrics *m, enum metrics_counter which, uint64_t n)
 {

@@ -315,6 +315,42 @@ static void plugins_metrics_show(void)
     }
 }
 
+/* The worker's thread still holds the memory when the logger is closed. */
+static void a_sink_that_hangs_is_given_up(void)
+{
+    static struct rig r = {.lock = PTHREAD_RWLOCK_INITIALIZER, .per_thread = 1};
+    struct aw_metrics *m;
+    struct aw_metrics_info info = {.struct_size = sizeof info};
+    struct aw_sink_stats s = {.struct_size = sizeof s};
+    configure(&r, "hangs", "");
+    char *sinks = strstr(r.conf, "sinks = ("), build[300];
+    const char *top = getenv("top_builddir");
+    char *real = realpath(top ? top : ".", NULL);
+    snprintf(build, sizeof build, "%s", real ? real : ".");
+    free(real);
+    snprintf(sinks, sizeof r.conf - (size_t)(sinks - r.conf),
+             "sinks = ( { plugin = \"m_slow\"; pause = \"3s\"; write_deadline = \"50ms\";\n"
+             "            plugin_file = \"%s/tests/plugins/.libs/sink_m_slow.so\"; } );\n",
+             build);
+    CU_ASSERT_EQUAL_FATAL(open_logger(&r), AW_SUCCESS);
+    run_producers(&r);
+    CU_ASSERT_EQUAL(aw_flush(r.logger, 200), AW_ERR_TIMEOUT);
+    CU_ASSERT_EQUAL_FATAL(aw_metrics_open_path(NULL, r.journal, &m), AW_SUCCESS);
+    CU_ASSERT_EQUAL(aw_metrics_sink(m, 0, &s), AW_SUCCESS);
+    CU_ASSERT_EQUAL(s.state, AW_HEALTH_DOWN);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.last_error_text, "stuck in a call"));
+    const char *text = aw_metrics_text(m, NULL);
+    CU_ASSERT(text && strstr(text, "audit_sink_stuck_seconds{sinkName=\"m_slow\"} 0."));
+    aw_metrics_free(m);
+    close_logger(&r, 0);
+    CU_ASSERT_EQUAL_FATAL(aw_metrics_open_path(NULL, r.journal, &m), AW_SUCCESS);
+    CU_ASSERT_EQUAL(aw_metrics_info(m, &info), AW_SUCCESS);
+    CU_ASSERT_EQUAL(aw_metrics_sink(m, 0, &s), AW_SUCCESS);
+    CU_ASSERT(!info.running && info.ended_ns != 0);
+    CU_ASSERT(s.lag_events == THREADS && s.imbalance == 0);
+    aw_metrics_free(m);
+}
+
 static void wrong_uses_are_told(void)
 {
     struct aw_metrics *m = NULL;
@@ -350,4 +386,6 @@ static void wrong_uses_are_told(void)
 
 HARNESS_MAIN("metrics", {"the sum holds at every look", the_sum_holds_at_every_look},
              {"lag grows while a sink is down", lag_grows_while_a_sink_is_down},
-             {"plugins' metrics show", plugins_metrics_show}, {"wrong uses are told", wrong_uses_are_told})
+             {"plugins' metrics show", plugins_metrics_show},
+             {"a sink that hangs is given up", a_sink_that_hangs_is_given_up},
+             {"wrong uses are told", wrong_uses_are_told})

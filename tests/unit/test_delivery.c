@@ -363,6 +363,8 @@ static void culprit_of_a_batch_is_isolated(void)
     CU_ASSERT_EQUAL(fake.seen_count, 99);
     CU_ASSERT_EQUAL(stats(&r).rejected_total, 1);
     CU_ASSERT_EQUAL(stats(&r).written_total, 99);
+    CU_ASSERT(stats(&r).retries_total > 50); /* with each half that was refused */
+    CU_ASSERT_EQUAL(stats(&r).imbalance, 0);
     close_rig(&r);
 }
 
@@ -470,6 +472,9 @@ static void position_is_believed_if_its_hash_agrees(void)
         CU_ASSERT_EQUAL(flush(&r, 20), 0);
         CU_ASSERT_EQUAL(fake.seen_count, honest ? 40 : 100);
         CU_ASSERT_EQUAL(fake.seen[0], honest ? 61 : 1);
+        CU_ASSERT_EQUAL(stats(&r).found_total, honest ? 60 : 0);
+        CU_ASSERT_EQUAL(stats(&r).written_total, honest ? 40 : 100);
+        CU_ASSERT_EQUAL(stats(&r).imbalance, 0);
         close_rig(&r);
     }
 }
