@@ -46,14 +46,15 @@ exits "by its directory" 0 "$aw" metrics --path "$work/m/journal"
 matches "the same" out '^audit_events_total 25$'
 
 # ---- again and again ----
-timeout 20 "$aw" stats -c m/audit.conf --watch 1 >watched 2>watcherr &
+timeout -k 5 20 "$aw" stats -c m/audit.conf --watch 1 >watched 2>watcherr &
 watcher=$!
 wait_until 20 sh -c '[ "$(grep -c "^events ever taken" watched)" -ge 2 ]' && pass "watch shows it twice" || fail "watch: $(cat watched watcherr)"
-kill -INT $watcher 2>/dev/null
+kill -TERM $watcher 2>/dev/null
 wait $watcher
 hasnt "no terminal, no escapes" watched "$(printf '\033')"
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
-    TERM=xterm timeout -s INT 3 script -qec "'$aw' stats -c m/audit.conf -w 1" /dev/null >screen 2>&1 </dev/null
+    TERM=xterm timeout -k 5 20 script -qec "timeout --foreground -k 2 2 '$aw' stats -c m/audit.conf -w 1" /dev/null \
+        >screen 2>&1 </dev/null
     has "on a terminal the screen is cleared" screen "$(printf '\033[H\033[2J')"
 else
     skip "on a terminal the screen is cleared" "script (of util-linux) is not installed"
