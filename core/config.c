@@ -148,10 +148,6 @@ static void take_defaults(struct settings_impl *s)
 
 static void check_unavailable(struct settings_impl *s)
 {
-    if (is(s, GROUP_TOP, "fanout", "all_or_nothing"))
-        PROBLEM(s, where_of(s, GROUP_TOP, "fanout"),
-                "fanout: \"all_or_nothing\" is not available in this version; write "
-                "fanout = \"best_effort\"");
     if (is(s, GROUP_INTEGRITY, "mode", "signed"))
         PROBLEM(s, where_of(s, GROUP_INTEGRITY, "mode"),
                 "integrity.mode: \"signed\" is not available in this version; write "
@@ -293,6 +289,7 @@ static void fill_journal(struct settings_impl *s)
     s->pub.mode = is(s, GROUP_TOP, "mode", "block")  ? SETTINGS_MODE_BLOCK
                   : is(s, GROUP_TOP, "mode", "drop") ? SETTINGS_MODE_DROP
                                                      : SETTINGS_MODE_QUEUE;
+    s->pub.all_or_nothing = is(s, GROUP_TOP, "fanout", "all_or_nothing");
     s->pub.queue_timeout_ns = (uint64_t)number(s, GROUP_QUEUE, "timeout");
 }
 

@@ -2,6 +2,7 @@
 #ifndef AW_LOGGER_H
 #define AW_LOGGER_H
 
+#include "delivery/together.h"
 #include "settings.h"
 
 #include <stdatomic.h>
@@ -16,6 +17,7 @@ struct logger_core {
     struct journal *journal; /* NULL with AW_OPEN_CHECK */
     size_t sink_count, started;
     struct delivery **sinks;
+    struct together *together; /* fanout = "all_or_nothing"; else NULL */
     int mode, durability;
     uint64_t queue_timeout_ns;
     uint64_t head_at_open;

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "delivery/decision.h"
 #include "logger.h"
 
 #include <pthread.h>
@@ -84,6 +85,14 @@ static int create_sinks(struct logger_core *core)
     return rc;
 }
 
+/* fanout = "all_or_nothing". After create_sinks(), since the plugins say which sinks can stage. */
+static int join_sinks(struct logger_core *core)
+{
+    if (!core->settings->all_or_nothing || core->sink_count == 0)
+        return 0;
+    return together_create(core->sinks, core->sink_count, core->settings->journal.path, &core->diag, &core->together);
+}
+
 static int open_journal(struct logger_core *core)
 {
     struct journal_options options = core->settings->journal;
@@ -117,6 +126,16 @@ static int attach_sinks(struct logger_core *core)
 static int start_sinks(struct logger_core *core)
 {
     int rc = 0;
+    if (core->together) {
+        rc = together_start(core->together);
+        core->started = rc == 0 ? core->sink_count : 0;
+        return rc;
+    }
+    rc = decision_forget(core->settings->journal.path);
+    if (rc < 0)
+        return diag_problem(AW_ERR_IO, core->settings->journal.path,
+                            "the file \"together\" of an earlier fanout = \"all_or_nothing\" cannot be removed: %s",
+                            strerror(-rc));
     for (size_t i = 0; i < core->sink_count; i++) {
         int one = delivery_start(core->sinks[i]);
         core->started = i + 1;
@@ -142,6 +161,7 @@ static void destroy_core(struct logger_core *core)
     bool all_gone = true;
     for (size_t i = 0; i < core->sink_count; i++)
         all_gone = delivery_destroy(core->sinks[i]) && all_gone;
+    all_gone = together_destroy(core->together) && all_gone;
     if (core->journal && (all_gone ? journal_close(core->journal) : journal_retire(core->journal)) != 0)
         diag_log(&core->diag, AW_LOG_ERROR, "", "the journal could not be synced while closing");
     if (!all_gone) {
@@ -160,9 +180,9 @@ static int build(struct logger_core *core, const struct aw_open_options *o)
     if (!core->settings)
         return rc ? rc : AW_ERR_CONFIG;
     int policy = event_policy_create(&core->settings->event, &core->policy);
-    int sinks = create_sinks(core);
+    int sinks = create_sinks(core), joined = join_sinks(core);
     if (rc == 0)
-        rc = policy ? policy : sinks;
+        rc = policy ? policy : sinks ? sinks : joined;
     if (rc != 0 || (o->flags & AW_OPEN_CHECK))
         return rc;
     core->mode = core->settings->mode;

@@ -25,6 +25,7 @@ struct settings {
     struct event_settings event;
     struct journal_options journal; /* diag left empty */
     int mode, durability;
+    bool all_or_nothing; /* fanout */
     uint64_t queue_timeout_ns;
     const char *plugin_path;       /* NULL = compiled in only */
     const char *source, *base_dir; /* file read, its directory */

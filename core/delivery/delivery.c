@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "delivery/together.h"
 #include "delivery/worker.h"
 
 #include <signal.h>
@@ -115,6 +116,7 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
     d->class = o->sink;
     d->config = o->config;
     d->from = o->from;
+    d->where = o->where;
     int rc = allocate(d, o);
     if (rc == 0)
         rc = create_instance(d, o);
@@ -130,18 +132,17 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
     return 0;
 }
 
-static int start_thread(struct delivery *d)
+int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *ret)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&d->thread, NULL, worker_main, d);
+    int rc = pthread_create(ret, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) {
-        char name[16];
-        snprintf(name, sizeof name, "aw:%.12s", d->name);
-        (void)pthread_setname_np(d->thread, name); /* for people who look at the process; nothing depends on it */
-        d->thread_started = true;
+        char text[16];
+        snprintf(text, sizeof text, "aw:%.12s", name);
+        (void)pthread_setname_np(*ret, text); /* for people who look at the process; nothing depends on it */
     }
     return -rc;
 }
@@ -157,7 +158,7 @@ int delivery_attach(struct delivery *d, struct journal *journal)
     return 0;
 }
 
-int delivery_start(struct delivery *d)
+int worker_first_start(struct delivery *d)
 {
     int32_t started = worker_start_sink(d);
     if (started == AW_E_CONFIG) {
@@ -171,21 +172,33 @@ int delivery_start(struct delivery *d)
         d->failures_in_row = 1;
         d->next_try_ns = clock_mono_ns() + d->settings.retry_base_ns;
     }
-    int rc = start_thread(d);
-    if (rc < 0)
-        return diag_problem(AW_ERR_NOMEM, d->name, "no thread for the sink: %s", strerror(-rc));
     return 0;
 }
 
-/* With the mutex held: the worker looks at what is wanted. */
-static void call_worker(struct delivery *d)
+int delivery_start(struct delivery *d)
+{
+    int rc = worker_first_start(d);
+    if (rc != 0)
+        return rc;
+    rc = worker_thread(d->name, worker_main, d, &d->thread);
+    if (rc < 0)
+        return diag_problem(AW_ERR_NOMEM, d->name, "no thread for the sink: %s", strerror(-rc));
+    d->thread_started = true;
+    return 0;
+}
+
+void worker_call(struct delivery *d)
 {
     atomic_store_explicit(&d->wanted, true, memory_order_release);
+    if (d->group) {
+        together_poke(d->group);
+        return;
+    }
     d->poked = true;
     pthread_cond_signal(&d->poke);
 }
 
-static struct timespec to_timespec(uint64_t deadline_ns)
+struct timespec worker_timespec(uint64_t deadline_ns)
 {
     /* "for ever" is a year: time_t arithmetic of the C library stays in range */
     uint64_t latest = clock_mono_ns() + 31536000000000000u;
@@ -199,11 +212,11 @@ int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
         return 0;
     if (!d->thread_started)
         return -EIO;
-    struct timespec until = to_timespec(deadline_mono_ns);
+    struct timespec until = worker_timespec(deadline_mono_ns);
     int rc = 0;
     pthread_mutex_lock(&d->mutex);
     d->waiters++;
-    call_worker(d);
+    worker_call(d);
     pthread_mutex_unlock(&d->mutex);
     journal_wake(d->journal);
     pthread_mutex_lock(&d->mutex);
@@ -222,7 +235,7 @@ void delivery_reopen(struct delivery *d)
 {
     atomic_store_explicit(&d->reopen, true, memory_order_relaxed);
     pthread_mutex_lock(&d->mutex);
-    call_worker(d);
+    worker_call(d);
     pthread_mutex_unlock(&d->mutex);
     if (d->journal)
         journal_wake(d->journal);
@@ -230,24 +243,26 @@ void delivery_reopen(struct delivery *d)
 
 int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
 {
+    if (d->group)
+        return together_stop(d, deadline_mono_ns);
     if (!d->thread_started)
         return d->abandoned ? -ETIMEDOUT : 0;
     uint64_t head = journal_head(d->journal);
     pthread_mutex_lock(&d->mutex);
     d->stop_requested = true;
     d->stop_deadline_ns = deadline_mono_ns;
-    call_worker(d);
+    worker_call(d);
     pthread_mutex_unlock(&d->mutex);
     journal_wake(d->journal);
     /* A second more than the deadline: the worker itself needs a moment to leave at it. */
-    struct timespec until =
-        to_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u : deadline_mono_ns);
+    struct timespec until = worker_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u
+                                                                                        : deadline_mono_ns);
     pthread_mutex_lock(&d->mutex);
     while (!d->ended && !d->abandoned) {
         /* outside of the plugin it is on its way, and comes to its end */
         if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) == ETIMEDOUT && !d->ended) {
             d->abandoned = d->in_call;
-            until = to_timespec(clock_mono_ns() + 10000000u);
+            until = worker_timespec(clock_mono_ns() + 10000000u);
         }
     }
     bool failed = d->failed_for_good;

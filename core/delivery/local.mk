@@ -1,3 +1,5 @@
-libcore_la_SOURCES += core/delivery/breaker.c core/delivery/breaker.h core/delivery/deadletter.c \
-	core/delivery/deadletter.h core/delivery/delivery.c core/delivery/delivery.h core/delivery/retry.c \
-	core/delivery/retry.h core/delivery/worker.c core/delivery/worker.h
+libcore_la_SOURCES += core/delivery/breaker.c core/delivery/breaker.h core/delivery/calls.c core/delivery/deadletter.c \
+	core/delivery/deadletter.h core/delivery/decision.c core/delivery/decision.h core/delivery/delivery.c \
+	core/delivery/delivery.h core/delivery/retry.c core/delivery/retry.h core/delivery/staging.c core/delivery/staging.h \
+	core/delivery/together.c core/delivery/together.h core/delivery/together_give.c core/delivery/together_life.c \
+	core/delivery/together_private.h core/delivery/worker.c core/delivery/worker.h

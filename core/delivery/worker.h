@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
+ * With fanout = "all_or_nothing" the group's coordinator (together.c) takes the place of the worker, for all members.
  * Members are the worker's own unless marked: [m] guarded by mutex, [a] atomic, [c] constant after start.
  */
 #ifndef AW_WORKER_H
@@ -29,7 +30,9 @@ struct delivery {
     struct journal *journal;           /* [c] */
     struct journal_cursor *cursor;
     struct deadletter *deadletters;
-    int from; /* [c] */
+    int from;               /* [c] */
+    const char *where;      /* [c] "audit.conf:12"; the opener's, as long as the delivery */
+    struct together *group; /* [c] NULL: a worker of its own */
     pthread_t thread;
     bool thread_started; /* [control] */
 
@@ -75,11 +78,37 @@ struct delivery {
 };
 
 void *worker_main(void *delivery);
-/* start() of the plugin and the position check; AW_OK or AW_E_*. The opener's thread or the worker, never both. */
+/* start() of the plugin and, without a group, the position check; AW_OK or AW_E_*. The opener's thread or the worker,
+ * never both. */
 int32_t worker_start_sink(struct delivery *d);
+void worker_try_to_start(struct delivery *d); /* the worker: the same with backoff after a failure */
+
+/* ---- delivery.c ---- */
+/* The first start, on the opener's thread: a failure other than AW_E_CONFIG is left to the worker. 0 or AW_ERR_*. */
+int worker_first_start(struct delivery *d);
+/* A thread with all signals blocked. 0 or -errno. */
+int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *ret);
+/* With d->mutex held: whoever serves this sink looks at what is wanted. */
+void worker_call(struct delivery *d);
+struct timespec worker_timespec(uint64_t deadline_ns);
+
+/* ---- calls.c: what the worker does with the plugin; the worker's thread ---- */
 void worker_lock_class(struct delivery *d);
 void worker_unlock_class(struct delivery *d);
+/* Around every call of the plugin. The thread may end in either, when it was given up. */
+void worker_call_begins(struct delivery *d);
+void worker_call_ends(struct delivery *d);
 /* Remembers and logs a failure of the instance. */
 void worker_note_failure(struct delivery *d, int32_t code, const char *what);
+/* The same, and decides when the next call may be made: next_try_ns, breaker, or never for AW_E_CONFIG. */
+void worker_back_off(struct delivery *d, int32_t code, uint32_t retry_after_ms, const char *what);
+void worker_succeeded(struct delivery *d);
+void worker_acknowledge(struct delivery *d, uint64_t seq); /* all up to seq is settled */
+/* Where the sink itself says it stands. Between worker_call_begins() and worker_call_ends(). */
+void worker_adopt_position(struct delivery *d);
+void worker_stop_sink(struct delivery *d, uint64_t deadline_ns);
+void worker_reopen_sink(struct delivery *d);
+/* false: it could not be stored, and the event must stay queued. */
+bool worker_dead_letter(struct delivery *d, const struct record_view *view, const char *reason);
 
 #endif

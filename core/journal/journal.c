@@ -110,6 +110,11 @@ void journal_derive_keys(struct journal *j)
     memcpy(j->service_key, &s, sizeof j->service_key);
 }
 
+void journal_get_id(const struct journal *journal, uint8_t ret_id[16])
+{
+    memcpy(ret_id, journal->identity.id, sizeof journal->identity.id);
+}
+
 static void scope_id(const struct journal *j, bool tenant, struct aw_str value, uint64_t ret[2])
 {
     struct hash128 h = hash_sip128(tenant ? j->tenant_key : j->service_key, value.ptr, value.len);

@@ -56,8 +56,9 @@ int journal_append(struct journal *journal, const struct prepared *event, uint64
  * and synced there; if that fails too, -EIO, and the journal takes no more events until a fresh segment works. */
 int journal_sync(struct journal *journal, uint64_t seq);
 
-uint64_t journal_head(const struct journal *journal);    /* last appended seq, 0 = none ever */
-uint64_t journal_written(const struct journal *journal); /* last seq readable by cursors */
+void journal_get_id(const struct journal *journal, uint8_t ret_id[16]); /* made at random with the journal */
+uint64_t journal_head(const struct journal *journal);                   /* last appended seq, 0 = none ever */
+uint64_t journal_written(const struct journal *journal);                /* last seq readable by cursors */
 uint64_t journal_durable(const struct journal *journal);
 uint64_t journal_oldest(const struct journal *journal); /* first seq still kept; head + 1 when none */
 struct journal_usage {

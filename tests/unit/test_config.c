@@ -52,6 +52,7 @@ static void test_defaults(void)
 {
     CU_ASSERT_EQUAL_FATAL(load_text(SINK), 0);
     CU_ASSERT_EQUAL(s->mode, SETTINGS_MODE_QUEUE);
+    CU_ASSERT_FALSE(s->all_or_nothing);
     CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_PROCESS);
     CU_ASSERT_EQUAL(s->queue_timeout_ns, 1000000000);
     CU_ASSERT_EQUAL(s->journal.max_size, 1u << 30);
@@ -123,7 +124,7 @@ static void test_example(void)
 
 static const char every_key[] = "service = \"a\"; service_version = \"b\"; environment = \"c\"; host = \"d\"; "
                                 "region = \"e\"; instance = \"f\";\n"
-                                "mode = \"block\"; fanout = \"best_effort\"; write_deadline = \"7s\"; plugin_path "
+                                "mode = \"block\"; fanout = \"all_or_nothing\"; write_deadline = \"7s\"; plugin_path "
                                 "= \"/p\"; adapters = ();\n"
                                 "journal = { path = \"/j\"; durability = \"disk\"; max_size = \"2GiB\"; "
                                 "segment_size = \"1MiB\"; ring_size = \"1MiB\"; "
@@ -159,6 +160,7 @@ static void test_every_key(void)
     CU_ASSERT_STRING_EQUAL(s->event.region, "e");
     CU_ASSERT_STRING_EQUAL(s->event.instance, "f");
     CU_ASSERT_EQUAL(s->mode, SETTINGS_MODE_BLOCK);
+    CU_ASSERT(s->all_or_nothing);
     CU_ASSERT_STRING_EQUAL(s->plugin_path, "/p");
     CU_ASSERT_STRING_EQUAL(s->journal.path, "/j");
     CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_DISK);
@@ -212,8 +214,6 @@ static void test_messages(void)
         {"mode = \"queued\";", "mode: expected one of \"queue\", \"block\", \"drop\", found \"queued\"; did you mean "
                                "\"queue\"? (what a log call does"},
         {"mode = 1;", "mode: expected one of \"queue\", \"block\", \"drop\", found the number 1"},
-        {"fanout = \"all_or_nothing\";",
-         "fanout: \"all_or_nothing\" is not available in this version; write fanout = \"best_effort\""},
         {"integrity = { mode = \"signed\"; };",
          "integrity.mode: \"signed\" is not available in this version; write mode = \"chain\""},
         {"adapters = ( { plugin = \"http\"; } );",
