@@ -15,3 +15,15 @@ test_logger_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_logger_t_CFLAGS = $(UNIT_CFLAGS)
 test_logger_t_LDADD = $(UNIT_LIBS)
 TESTS += test_delivery.t test_logger.t
+
+check_PROGRAMS += test_together.t test_together_recovery.t
+TOGETHER_SUPPORT = tests/unit/together_support.c tests/unit/together_support.h
+test_together_t_SOURCES = tests/unit/test_together.c $(TOGETHER_SUPPORT)
+test_together_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_together_t_CFLAGS = $(UNIT_CFLAGS)
+test_together_t_LDADD = $(UNIT_LIBS)
+test_together_recovery_t_SOURCES = tests/unit/test_together_recovery.c $(TOGETHER_SUPPORT)
+test_together_recovery_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_together_recovery_t_CFLAGS = $(UNIT_CFLAGS)
+test_together_recovery_t_LDADD = $(UNIT_LIBS)
+TESTS += test_together.t test_together_recovery.t
