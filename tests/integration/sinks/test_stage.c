@@ -347,8 +347,10 @@ static void test_null(void)
 #define ROUNDS 4u
 #define EVENTS 6u
 
-/* One try of a round, as the host does it. true: committed. *staged is kept between tries. */
-static bool try_round(struct mh_instance *m, unsigned round, bool *running, bool *staged)
+/* One try of a round, as the host does it. true: committed. *staged is kept between tries. The events were made before:
+ * nothing but the sink may meet the failure. */
+static bool try_round(struct mh_instance *m, struct aw_event *const *events, unsigned round, bool *running,
+                      bool *staged)
 {
     uint8_t status[EVENTS];
     char token[20];
@@ -358,7 +360,7 @@ static bool try_round(struct mh_instance *m, unsigned round, bool *running, bool
     if (!*running)
         return false;
     if (!*staged) {
-        int32_t r = mh_stage(m, round * EVENTS + 1, (round + 1) * EVENTS, token, status);
+        int32_t r = mh_stage_events(m, events + (size_t)round * EVENTS, EVENTS, 0, token, status);
         *staged = r == AW_OK && mh_all(status, EVENTS, AW_EVENT_ACCEPTED);
         CU_ASSERT_TRUE(*staged || r != AW_OK);
         if (!*staged)
@@ -374,13 +376,16 @@ static bool one_life(const char *class, const char *const *pairs, enum inject_ki
     struct mh_instance *m = mh_create(class, pairs);
     bool running = false, staged = false;
     unsigned tries = 0;
+    struct aw_event *events[ROUNDS * EVENTS];
+    for (size_t i = 0; i < ROUNDS * EVENTS; i++)
+        events[i] = mh_event(i + 1);
     inject_arm(kind, nth,
                kind == INJECT_MALLOC ? ENOMEM
                : kind == INJECT_SYNC ? EIO
                                      : ENOSPC,
                on, strcmp(class, "file") == 0);
     for (unsigned round = 0; round < ROUNDS && tries < 100; tries++) {
-        if (try_round(m, round, &running, &staged)) {
+        if (try_round(m, events, round, &running, &staged)) {
             round++;
             staged = false;
         }
@@ -400,6 +405,8 @@ static bool one_life(const char *class, const char *const *pairs, enum inject_ki
         harness_note("%s: %s %ld%s: %ld rows after %u tries: %s", class, inject_name(kind), nth, on ? " and on" : "",
                      rows, tries, m->error);
     mh_destroy(m);
+    for (size_t i = 0; i < ROUNDS * EVENTS; i++)
+        mh_event_free(events[i]);
     return fired;
 }
 
