@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A token is ID.FIRST.LAST.NUMBER.ATTEMPT in hexadecimal: who stages (half of the journal's id), what, for the how
- * manieth decision, and which try. So the tokens of other journals in the same store are told apart, and no token comes
+ * A token is ID.FIRST.LAST.NUMBER.ATTEMPT in hexadecimal: who stages (half of the journal's id), what, the number of
+ * the decision, and which try. So the tokens of other journals in the same store are told apart, and no token comes
  * twice with other events.
  */
 #ifndef AW_STAGING_H
