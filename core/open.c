@@ -112,9 +112,22 @@ static int open_journal(struct logger_core *core)
     return 0;
 }
 
+/* What an all_or_nothing group decided last; sinks that go their own ways are not bound by it. */
+static int settle_decision(struct logger_core *core)
+{
+    const char *dir = core->settings->journal.path;
+    if (core->together)
+        return together_attach(core->together, core->journal);
+    int rc = decision_forget(dir);
+    if (rc < 0)
+        return diag_problem(AW_ERR_IO, dir, "the file \"together\" of an earlier fanout cannot be removed: %s",
+                            strerror(-rc));
+    return 0;
+}
+
 static int attach_sinks(struct logger_core *core)
 {
-    int rc = 0;
+    int rc = settle_decision(core);
     for (size_t i = 0; i < core->sink_count; i++) {
         int one = delivery_attach(core->sinks[i], core->journal);
         if (one != 0 && rc == 0)
@@ -131,11 +144,6 @@ static int start_sinks(struct logger_core *core)
         core->started = rc == 0 ? core->sink_count : 0;
         return rc;
     }
-    rc = decision_forget(core->settings->journal.path);
-    if (rc < 0)
-        return diag_problem(AW_ERR_IO, core->settings->journal.path,
-                            "the file \"together\" of an earlier fanout = \"all_or_nothing\" cannot be removed: %s",
-                            strerror(-rc));
     for (size_t i = 0; i < core->sink_count; i++) {
         int one = delivery_start(core->sinks[i]);
         core->started = i + 1;

@@ -287,12 +287,10 @@ static void recover(struct together *g)
     for (size_t i = 0; i < g->count; i++)
         if (!recover_staging(g, &g->members[i]))
             return;
-    uint64_t head = journal_head(g->members[0].d->journal);
-    uint64_t last = g->last.last_seq < head ? g->last.last_seq : head;
     for (size_t i = 0; i < g->count; i++) {
         struct together_member *m = &g->members[i];
         if (!m->lost && was_member(g, m->d))
-            worker_acknowledge(m->d, last);
+            worker_acknowledge(m->d, g->last.last_seq);
         worker_call_begins(m->d);
         worker_adopt_position(m->d);
         worker_call_ends(m->d);

@@ -26,7 +26,10 @@ struct together;
  * for delivery_start(). 0, AW_ERR_NOMEM, or AW_ERR_CONFIG: two or more cannot stage; a problem for each too many. */
 int together_create(struct delivery *const *members, size_t count, const char *state_dir, const struct diag_out *diag,
                     struct together **ret);
-/* After delivery_attach() of each: start() of the plugins, and the coordinator. 0 or AW_ERR_*, with problems. */
+/* With delivery_attach() of each, before an event can be appended: reads the last decision. 0 or AW_ERR_*, with a
+ * problem. */
+int together_attach(struct together *group, struct journal *journal);
+/* After these: start() of the plugins, and the coordinator. 0 or AW_ERR_*, with problems. */
 int together_start(struct together *group);
 /* After delivery_destroy() of each. false: the coordinator was given up, and nothing is freed. */
 bool together_destroy(struct together *group);

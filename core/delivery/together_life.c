@@ -82,10 +82,25 @@ int together_create(struct delivery *const *members, size_t count, const char *s
     return 0;
 }
 
-static int open_decisions(struct together *g)
+/* A power loss took events from the journal that the decision covers: their numbers will be given again, to others,
+ * which the decision must not seem to cover. */
+static int limit_decision(struct together *g, uint64_t head)
+{
+    diag_log(&g->diag, AW_LOG_WARNING, "",
+             "%s: the last decision covers events up to seq %llu, the journal ends with %llu", decision_path(g->file),
+             (unsigned long long)g->last.last_seq, (unsigned long long)head);
+    g->last.last_seq = head;
+    g->last.counter++;
+    int rc = decision_store(g->file, &g->last);
+    if (rc < 0)
+        return diag_problem(AW_ERR_IO, decision_path(g->file), "cannot be written: %s", strerror(-rc));
+    return 0;
+}
+
+int together_attach(struct together *g, struct journal *journal)
 {
     uint8_t id[16];
-    journal_get_id(g->members[0].d->journal, id);
+    journal_get_id(journal, id);
     int rc = decision_open(g->state_dir, id, &g->file, &g->last);
     if (rc == -EBADMSG) {
         diag_problem(0, decision_path(g->file),
@@ -96,12 +111,12 @@ static int open_decisions(struct together *g)
     if (rc < 0)
         return diag_problem(rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_IO, g->state_dir,
                             "the file \"together\" cannot be read: %s", strerror(-rc));
-    return 0;
+    return g->last.last_seq > journal_head(journal) ? limit_decision(g, journal_head(journal)) : 0;
 }
 
 int together_start(struct together *g)
 {
-    int rc = open_decisions(g);
+    int rc = 0;
     for (size_t i = 0; i < g->count; i++) {
         int one = worker_first_start(g->members[i].d);
         if (one != 0 && rc == 0)

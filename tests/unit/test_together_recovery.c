@@ -107,6 +107,34 @@ static void a_damaged_decision_file_loses_nothing(void)
     group_close(&r);
 }
 
+/* A power loss took the journal's end: events that come later under the same numbers are not covered by the decision.
+ */
+static void a_decision_beyond_the_journal_covers_no_later_events(void)
+{
+    struct group_rig r;
+    fakes_reset();
+    group_open(&r, "beyond", 4);
+    group_append(&r, 10);
+    CU_ASSERT_EQUAL(group_flush(&r), 0);
+    group_stop(&r, 10);
+    die(&r, true, 0, 0, false); /* 11-20, which the journal does not hold */
+    for (size_t i = 0; i < r.count; i++)
+        fakes[i].stage_fails = fakes[i].doubt_fails = i == 3 ? 1000 : 0;
+    for (unsigned n = 0; n < 2; n++) { /* no sink gets anything for two lives */
+        group_start(&r);
+        group_append(&r, 3);
+        clock_sleep_ns(5000000);
+        group_stop(&r, 0);
+    }
+    fakes[3].stage_fails = fakes[3].doubt_fails = 0;
+    group_start(&r);
+    CU_ASSERT_EQUAL(group_flush(&r), 0);
+    CU_ASSERT_EQUAL(fakes[0].stored_count, 10 + 10 + 6); /* those the journal lost, and the later ones */
+    CU_ASSERT_EQUAL(fakes[3].stored_count, 10 + 10 + 6);
+    CU_ASSERT_EQUAL(fakes[0].stored[25], 16);
+    group_close(&r);
+}
+
 /* A torn write of one slot leaves the decision before. */
 static void decisions_survive_a_torn_write(void)
 {
@@ -175,5 +203,7 @@ static void back_to_best_effort(void)
 
 HARNESS_MAIN("together_recovery", {"a start settles what is in doubt", a_start_settles_what_is_in_doubt},
              {"a damaged decision file loses nothing", a_damaged_decision_file_loses_nothing},
+             {"a decision beyond the journal covers no later events",
+              a_decision_beyond_the_journal_covers_no_later_events},
              {"decisions survive a torn write", decisions_survive_a_torn_write},
              {"back to best_effort", back_to_best_effort})

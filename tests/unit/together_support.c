@@ -272,6 +272,7 @@ void group_start(struct group_rig *r)
     CU_ASSERT_EQUAL_FATAL(together_create(r->d, r->count, r->dir, &diag, &r->group), 0);
     for (size_t i = 0; i < r->count; i++)
         CU_ASSERT_EQUAL_FATAL(delivery_attach(r->d[i], r->journal), 0);
+    CU_ASSERT_EQUAL_FATAL(together_attach(r->group, r->journal), 0);
     CU_ASSERT_EQUAL_FATAL(together_start(r->group), 0);
 }
 
