@@ -9,7 +9,10 @@
  * In every third round the database refuses some events by a trigger: these must be in none of the stores, and in the
  * dead-letter files of all three.
  *
- * make check takes a sample of the places (seed printed); FAULT_LONG=1 (make fault-long) takes all.
+ * The same with calls that fail instead (once, or for good from there on, memory among them), after which the logger is
+ * opened again.
+ *
+ * make check takes a sample of the places (seed printed); FAULT_LONG=1 (make fault-long) takes all deaths.
  */
 #include "config.h"
 
@@ -34,14 +37,15 @@
 struct shared {
     uint64_t acked[EVENTS];
     size_t acked_count;
-    uint64_t calls;
+    uint64_t calls, failed;
 };
 
 struct trial {
     struct rig rig;
     char ledger[460];
     bool refuses;
-    uint64_t death; /* the call at which this life ends */
+    uint64_t death;                 /* the call at which this life ends */
+    const struct inject_plan *plan; /* instead: what fails in the first life */
     struct shared *shared;
 };
 
@@ -71,9 +75,16 @@ static bool live(void *arg, char *why, size_t size)
     struct trial *t = arg;
     struct aw_logger *logger = NULL;
     char json[1024];
-    inject_arm_death(t->death);
-    int rc = rig_open(&t->rig, 0, NULL, NULL, &logger);
+    if (t->plan)
+        inject_arm(t->plan);
+    else
+        inject_arm_death(t->death);
+    int rc = rig_open(&t->rig, 0, NULL, NULL, &logger), patience = t->plan ? 300 : 10000;
     if (rc != AW_SUCCESS) {
+        t->shared->failed = inject_failed();
+        inject_disarm();
+        if (t->plan && !logger)
+            return true;
         (void)snprintf(why, size, "aw_open: %s: %s", aw_error_name(rc), rig_problems());
         return false;
     }
@@ -82,14 +93,15 @@ static bool live(void *arg, char *why, size_t size)
         if (aw_log_json(logger, json, n, NULL) == AW_SUCCESS)
             t->shared->acked[t->shared->acked_count++] = i;
         if (i % 20 == 0)
-            (void)aw_flush(logger, 5000);
+            (void)aw_flush(logger, patience / 2);
     }
-    rc = aw_close(logger, 10000);
+    rc = aw_close(logger, patience);
     t->shared->calls = inject_calls();
+    t->shared->failed = inject_failed();
     inject_disarm();
     if (rc != AW_SUCCESS)
         (void)snprintf(why, size, "aw_close: %s: %s", aw_error_name(rc), rig_problems());
-    return rc == AW_SUCCESS;
+    return rc == AW_SUCCESS || t->plan;
 }
 
 /* Opens, and dies while it recovers, perhaps. */
@@ -237,28 +249,35 @@ static bool one_life(struct trial *t, rig_fn fn, uint64_t death, bool *ret_died,
     return good || *ret_died;
 }
 
-/* Dies at `first`; a recovery dies at `second` (0 = none). ret_calls (may be NULL): calls of a first life to its end.
- */
-static bool trial(uint64_t first, uint64_t second, bool refuses, uint64_t *ret_calls, bool *ret_died)
+struct outcome {
+    bool died;
+    uint64_t calls, failed; /* of a first life that came to its end */
+};
+
+/* Dies at `first`, or meets the plan; a recovery dies at `second` (0 = none). */
+static bool trial(uint64_t first, uint64_t second, bool refuses, const struct inject_plan *plan, struct outcome *ret)
 {
-    struct trial t = {.refuses = refuses, .shared = rig_shared(sizeof(struct shared))};
+    struct trial t = {.refuses = refuses, .plan = plan, .shared = rig_shared(sizeof(struct shared))};
     char why[1100] = "out of memory";
-    bool died = false, again;
+    bool again;
+    *ret = (struct outcome){false, 0, 0};
     make_rig(&t, "together");
     bool good = t.shared != NULL && (!refuses || rig_in_child(prepare, &t, 30, why, sizeof why)) &&
-                one_life(&t, live, first, &died, why, sizeof why);
-    if (good && ret_calls)
-        *ret_calls = t.shared->calls;
+                one_life(&t, live, first, &ret->died, why, sizeof why);
+    if (good) {
+        ret->calls = t.shared->calls;
+        ret->failed = t.shared->failed;
+    }
     if (good && second)
         good = one_life(&t, recover, second, &again, why, sizeof why);
     good = good && one_life(&t, recover, UINT64_MAX, &again, why, sizeof why) && judge(&t, why, sizeof why);
     sum.tried++;
     if (!good) {
         sum.unexplained++;
-        harness_note("dies at call %" PRIu64 ", then %" PRIu64 "%s: %s", first, second,
-                     refuses ? ", with refusals" : "", why);
+        harness_note("%s %" PRIu64 "%s, then death at %" PRIu64 "%s: %s",
+                     plan ? inject_names[plan->kind] : "death at call", plan ? plan->nth : first,
+                     plan && plan->persistent ? " and all after" : "", second, refuses ? ", with refusals" : "", why);
     }
-    *ret_died = died;
     if (t.shared)
         rig_unshare(t.shared, sizeof *t.shared);
     if (!good && getenv("FAULT_KEEP"))
@@ -275,30 +294,59 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void report(void)
+static void report(const char *name)
 {
-    (void)printf("fault all_or_nothing: tried=%" PRIu64 " lost=%" PRIu64 " unexplained=%" PRIu64 " seed=%" PRIu64 "\n",
+    (void)printf("fault %s: tried=%" PRIu64 " lost=%" PRIu64 " unexplained=%" PRIu64 " seed=%" PRIu64 "\n", name,
                  sum.tried, sum.lost, sum.unexplained, harness_seed());
     (void)fflush(stdout);
     CU_ASSERT_EQUAL(sum.lost + sum.unexplained, 0);
+    memset(&sum, 0, sizeof sum);
 }
 
 static void test_death(void)
 {
-    uint64_t calls = 0, random = harness_seed() ^ 0x746f676574686572u;
-    bool died, all = getenv("FAULT_LONG") != NULL;
-    CU_ASSERT_FATAL(trial(UINT64_MAX, 0, false, &calls, &died));
-    CU_ASSERT_FALSE(died);
+    struct outcome whole, o;
+    uint64_t random = harness_seed() ^ 0x746f676574686572u;
+    bool all = getenv("FAULT_LONG") != NULL;
+    CU_ASSERT_FATAL(trial(UINT64_MAX, 0, false, NULL, &whole));
+    CU_ASSERT_FALSE(whole.died);
     double begin = seconds();
-    uint64_t most = all ? calls : harness_slow() ? 60 : 200, deaths = 0;
+    uint64_t most = all ? whole.calls : harness_slow() ? 60 : 200, deaths = 0;
     for (uint64_t i = 0; i < most && sum.unexplained < 5 && (all || seconds() - begin < 12); i++) {
-        uint64_t first = all ? i + 1 : 1 + harness_random(&random) % calls;
-        (void)trial(first, i % 2 ? 1 + harness_random(&random) % 120 : 0, i % 3 == 2, NULL, &died);
-        deaths += died;
+        uint64_t first = all ? i + 1 : 1 + harness_random(&random) % whole.calls;
+        (void)trial(first, i % 2 ? 1 + harness_random(&random) % 120 : 0, i % 3 == 2, NULL, &o);
+        deaths += o.died;
     }
-    harness_note("%" PRIu64 " places, %" PRIu64 " deaths in %" PRIu64 " trials", calls, deaths, sum.tried);
+    harness_note("%" PRIu64 " places, %" PRIu64 " deaths in %" PRIu64 " trials", whole.calls, deaths, sum.tried);
     CU_ASSERT(deaths > 0);
-    report();
+    report("all_or_nothing");
+}
+
+/* Each kind in turn at a random place of its range, until the time is over. */
+static void test_failures(void)
+{
+    static const enum inject_kind kinds[] = {INJECT_WRITE, INJECT_SYNC, INJECT_OPEN, INJECT_MALLOC};
+    static const int errors[] = {ENOSPC, EIO, EMFILE, ENOMEM};
+    enum { KINDS = sizeof kinds / sizeof kinds[0] };
+    uint64_t random = harness_seed() ^ 0x6661696c757265u, range[KINDS] = {0}, failures = 0;
+    struct outcome o;
+    for (size_t k = 0; k < KINDS; k++) {
+        struct inject_plan count = {kinds[k], UINT64_MAX, false, 0};
+        if ((kinds[k] != INJECT_MALLOC || inject_can_malloc()) && trial(0, 0, false, &count, &o))
+            range[k] = o.calls;
+    }
+    double begin = seconds();
+    for (uint64_t i = 0; sum.unexplained < 5 && seconds() - begin < (getenv("FAULT_LONG") ? 600 : 8); i++) {
+        size_t k = i % KINDS;
+        if (range[k] == 0)
+            continue;
+        struct inject_plan plan = {kinds[k], 1 + harness_random(&random) % range[k], i / KINDS % 2 == 1, errors[k]};
+        (void)trial(0, 0, i % 3 == 2, &plan, &o);
+        failures += o.failed > 0;
+    }
+    harness_note("%" PRIu64 " of %" PRIu64 " trials met a failure", failures, sum.tried);
+    CU_ASSERT(failures > 0);
+    report("all_or_nothing_errors");
 }
 
 /* Before the children: this program's plugin directory, and then the modules, so that children need not load each. */
@@ -312,4 +360,4 @@ __attribute__((constructor)) static void find_plugins(void)
     (void)setenv("AUDITWELL_PLUGIN_PATH", path, 1);
 }
 
-HARNESS_MAIN("fault_together", {"death at any call", test_death})
+HARNESS_MAIN("fault_together", {"death at any call", test_death}, {"any call fails", test_failures})

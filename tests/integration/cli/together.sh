@@ -66,6 +66,14 @@ exits "the database, too" 0 "$aw" verify sqlite:a/audit.db
 is "each event once" 200 "$("$aw" query --json sqlite:a/audit.db 2>err | wc -l | tr -d ' ')"
 is "in both" 200 "$(lines a/audit.jsonl)"
 
+# ---- one sink cannot start for good: the start says so, and no sink is left open ----
+mkdir a/dir.db
+together a all_or_nothing ",
+  { plugin = \"sqlite\"; name = \"wrong\"; path = \"$work/a/dir.db\"; }"
+events 10 | "$aw" -c a/audit.conf log -q >out 2>err && fail "a start that cannot be"
+has "which one, and why" err "dir.db: is no regular file"
+is "the file got nothing" 200 "$(lines a/audit.jsonl)"
+
 # ---- one sink is down: none gets anything, and nothing is lost ----
 together a all_or_nothing ",
   { plugin = \"file\"; name = \"far\"; path = \"$work/gone/deep/far.jsonl\"; }"
