@@ -1,4 +1,5 @@
-/* delivery.h - the face of delivery/: one worker thread per sink, which moves its journal cursor.
+/* delivery.h - the face of delivery/: one worker thread per sink, which moves its journal cursor. together.h has the
+ * one that serves all sinks of fanout = "all_or_nothing".
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -40,7 +41,7 @@ int delivery_create(const struct delivery_options *options, struct delivery **re
  */
 int delivery_attach(struct delivery *delivery, struct journal *journal);
 /* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the
- * worker. */
+ * worker. Not for members of a group: together_start(). */
 int delivery_start(struct delivery *delivery);
 /* Waits until all up to seq is delivered or dead-lettered. 0, -ETIMEDOUT, -EIO (the sink stopped for good). */
 int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mono_ns);

@@ -97,6 +97,7 @@ static void finish_round(struct together *g)
             continue;
         count_round(g, m->d);
         worker_acknowledge(m->d, last);
+        m->d->attempts = 0;
     }
     g->from = g->to;
     if (again)
@@ -244,8 +245,12 @@ static void do_undo(struct together *g)
 
 /* ---- recovery ---------------------------------------------------------------------------------------------------- */
 
-static bool was_member(const struct together *g, const struct delivery *d)
+/* Did it take part in the last decision, and has nothing more than that to be acknowledged? A cursor that stands before
+ * is a new one of an old name, or was thrown back by a power loss: its sink may lack more. */
+static bool covered(const struct together *g, const struct delivery *d)
 {
+    if (together_acked(d) + 1 < g->last.first_seq)
+        return false;
     for (uint32_t i = 0; i < g->last.member_count; i++)
         if (g->last.members[i] == decision_member(d->name))
             return true;
@@ -289,7 +294,7 @@ static void recover(struct together *g)
             return;
     for (size_t i = 0; i < g->count; i++) {
         struct together_member *m = &g->members[i];
-        if (!m->lost && was_member(g, m->d))
+        if (!m->lost && covered(g, m->d))
             worker_acknowledge(m->d, g->last.last_seq);
         worker_call_begins(m->d);
         worker_adopt_position(m->d);

@@ -135,6 +135,26 @@ static void a_decision_beyond_the_journal_covers_no_later_events(void)
     group_close(&r);
 }
 
+/* Somebody threw a sink's cursor away, so that it gets everything anew. */
+static void a_new_cursor_of_an_old_name_gets_all(void)
+{
+    struct group_rig r;
+    char path[400];
+    fakes_reset();
+    group_open(&r, "anew", 4);
+    group_append(&r, 100);
+    CU_ASSERT_EQUAL(group_flush(&r), 0);
+    group_close(&r);
+    snprintf(path, sizeof path, "%s/cursors/d", r.dir);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    fakes[3].stored_count = 0;
+    group_open_journal(&r);
+    group_start(&r);
+    CU_ASSERT_EQUAL(group_flush(&r), 0);
+    group_holds(&r, 100, 0);
+    group_close(&r);
+}
+
 /* A torn write of one slot leaves the decision before. */
 static void decisions_survive_a_torn_write(void)
 {
@@ -205,5 +225,6 @@ HARNESS_MAIN("together_recovery", {"a start settles what is in doubt", a_start_s
              {"a damaged decision file loses nothing", a_damaged_decision_file_loses_nothing},
              {"a decision beyond the journal covers no later events",
               a_decision_beyond_the_journal_covers_no_later_events},
+             {"a new cursor of an old name gets all", a_new_cursor_of_an_old_name_gets_all},
              {"decisions survive a torn write", decisions_survive_a_torn_write},
              {"back to best_effort", back_to_best_effort})
