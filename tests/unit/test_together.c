@@ -224,6 +224,40 @@ static void one_that_is_ahead_is_not_given_it_again(void)
     group_close(&r);
 }
 
+static void *reopens(void *arg)
+{
+    struct group_rig *r = arg;
+    for (unsigned n = 0; n < 40; n++) {
+        for (size_t i = n % 2; i < r->count; i += 1 + n % 3)
+            delivery_reopen(r->d[i]);
+        (void)delivery_flush(r->d[n % r->count], 1, clock_mono_ns());
+        (void)group_stats(r, n % r->count);
+        clock_sleep_ns(2000000);
+    }
+    return NULL;
+}
+
+/* The sinks have no reopen(): each time they are stopped and started, wherever the round is. */
+static void is_reopened_under_load(void)
+{
+    struct group_rig r;
+    pthread_t thread;
+    fakes_reset();
+    fakes[1].by_position = fakes[1].accepts = true;
+    fakes[0].stage_fails = fakes[2].commit_fails = fakes[3].partial = 10;
+    group_open(&r, "load", 4);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, reopens, &r), 0);
+    for (unsigned n = 0; n < 100; n++) {
+        group_append(&r, 10);
+        clock_sleep_ns(1000000);
+    }
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(group_flush(&r), 0);
+    group_holds(&r, 1000, 0);
+    CU_ASSERT(fakes[0].starts > 5);
+    group_close(&r);
+}
+
 static struct group_rig stuck; /* stays reachable: an abandoned thread's memory is left on purpose */
 
 static void a_stuck_sink_does_not_hold_up_the_stop(void)
@@ -272,4 +306,5 @@ HARNESS_MAIN("together", {"delivers to all", delivers_to_all},
              {"what is lost is delivered again", what_is_lost_is_delivered_again},
              {"wrong settings stop all until reopened", wrong_settings_stop_all_until_reopened},
              {"one that is ahead is not given it again", one_that_is_ahead_is_not_given_it_again},
+             {"is reopened under load", is_reopened_under_load},
              {"a stuck sink does not hold up the stop", a_stuck_sink_does_not_hold_up_the_stop})
