@@ -63,7 +63,8 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
     d->status = malloc(n);
     d->slot = calloc(n, sizeof *d->slot);
     if (!d->name || !d->views || !d->final || !d->status || !d->slot || event_batch_create(&d->retry) < 0 ||
-        host_create(o->name, &o->diag, &d->host) < 0 || deadletter_create(o->state_dir, o->name, &d->deadletters) < 0)
+        host_create(o->name, &o->diag, &d->host) < 0 ||
+        deadletter_create(o->state_dir, o->name, &o->diag, &d->deadletters) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
     if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
         d->class_mutex = class_mutex_of(d->class);
