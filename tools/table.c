@@ -84,6 +84,19 @@ static const struct cli_option query_options[] = {
     {0, NULL, NULL, NULL, NULL},
 };
 
+static const struct cli_option deadletter_options[] = {
+    {OPT_SINK, "sink", "NAME", NULL, "letters of this sink; list and show: default all"},
+    {OPT_SEQ, "seq", "N[-M]", NULL, "show, replay: events with these sequence numbers"},
+    {OPT_VERIFY, "verify", NULL, NULL, "list: print every finding in the files"},
+    {OPT_DRY_RUN, "dry-run", NULL, NULL, "replay: only print what would be replayed"},
+    {OPT_TIMEOUT, "timeout", "TIME", NULL, "replay: how long to wait for a sink that is down, default 30s"},
+    {OPT_REPLAYED, "replayed", NULL, NULL, "purge: letters that a replay has written"},
+    {OPT_BEFORE, "before", "TIME", NULL, "purge: letters refused before this time"},
+    {OPT_ALL, "all", NULL, NULL, "purge: all letters"},
+    {OPT_FORCE, "force", NULL, NULL, "purge: do it; without it, what would go is printed"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
 static const struct cli_option help_options[] = {
     {OPT_COMPLETION, "completion", "SHELL", "bash", "print the completion script of this shell"},
     {OPT_TABLE, "table", NULL, NULL, "print every subcommand and option, one a line"},
@@ -124,6 +137,13 @@ const struct cli_command cli_commands[] = {
      "auditwell stats\nauditwell stats --json\n", NULL, no_options, cmd_stats},
     {"plugins", "list | describe NAME|FILE", "list and describe plugins", NULL,
      "auditwell plugins list\nauditwell plugins describe file\n", "list describe", no_options, cmd_plugins},
+    {"deadletter", "list | show | replay | purge", "list, replay and purge events that a sink refused",
+     "What a sink refuses for good is kept beside the journal, one chained file for each sink. replay gives it to the\n"
+     "sink again, with id, sequence number and hash as they were; it needs no access to the journal.",
+     "auditwell deadletter list\nauditwell deadletter list --verify\nauditwell deadletter show --sink trail --json\n"
+     "auditwell deadletter replay --sink trail --dry-run\nauditwell deadletter replay --sink trail\n"
+     "auditwell deadletter purge --sink trail --replayed --force\n",
+     "list show replay purge", deadletter_options, cmd_deadletter},
     {"version", "", "print the version", NULL, "auditwell version\n", NULL, no_options, cmd_version},
     {"help", "[SUBCOMMAND]", "print help", NULL, "auditwell help log\nauditwell help --completion bash\n", "@command",
      help_options, cmd_help},

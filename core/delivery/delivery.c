@@ -27,8 +27,7 @@ void delivery_settings_init(struct delivery_settings *s)
     };
 }
 
-/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. */
-static pthread_mutex_t *class_mutex_of(const struct aw_sink_class *class)
+pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *class)
 {
     struct entry {
         const struct aw_sink_class *class;
@@ -67,7 +66,7 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
         deadletter_create(o->state_dir, o->name, &o->diag, &d->deadletters) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
     if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
-        d->class_mutex = class_mutex_of(d->class);
+        d->class_mutex = worker_class_mutex(d->class);
         if (!d->class_mutex)
             return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
     }

@@ -77,6 +77,8 @@ struct delivery {
 void *worker_main(void *delivery);
 /* start() of the plugin and the position check; AW_OK or AW_E_*. The opener's thread or the worker, never both. */
 int32_t worker_start_sink(struct delivery *d);
+/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. NULL without memory. */
+pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *sink_class);
 void worker_lock_class(struct delivery *d);
 void worker_unlock_class(struct delivery *d);
 /* Remembers and logs a failure of the instance. */

@@ -304,6 +304,117 @@ struct aw_verify_options {
 /* AW_SUCCESS when the whole store was read, whatever the verdict; callbacks come from the calling thread. */
 AW_API int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report);
 
+/* ---- dead letters ------------------------------------------------------------------------------------------------
+ * Events that a sink refused for good are kept in JOURNAL/deadletter/SINK.jsonl, a file of chained lines. A handle
+ * reads, checks, replays and purges them, whoever has the journal open meanwhile. One thread at a time for each handle;
+ * what callbacks are given is valid during the call. */
+struct aw_deadletters;
+struct aw_deadletters_options {
+    uint32_t struct_size;
+    uint32_t flags;          /* 0 */
+    const char *config_path; /* as in aw_open_options */
+    const char *config_text;
+    aw_diag_fn diag; /* told of files that are set aside, and what sinks say during a replay; may be NULL */
+    void *diag_arg;
+};
+AW_API int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_deadletters **ret_letters);
+AW_API void aw_deadletters_close(struct aw_deadletters *letters);
+
+/* One sink's file. Counts are of letters; times are ns since 1970, 0 = none. */
+struct aw_deadletters_sink {
+    uint32_t struct_size;
+    uint32_t configured;           /* 1: a sink of this name is in the configuration */
+    const char *sink, *path;       /* path: also when there is no file yet */
+    uint64_t letters, replayed;    /* in the file; and those of them that a replay wrote */
+    uint64_t purged;               /* ever taken out */
+    uint64_t first_seq, last_seq;  /* lowest and highest of those still to be replayed; 0 = none */
+    uint64_t oldest_ns, newest_ns; /* when the first and the last of those were refused */
+    uint64_t bytes;                /* of the file */
+    uint64_t findings;             /* lines that are damaged, missing, moved or put in */
+    uint64_t unfinished_bytes;     /* left at the end by a process that died in a write; no finding, holds no letter */
+    uint64_t set_aside;            /* files beside it that were damaged, or such ends of it */
+};
+/* fn returns 0 to go on. */
+typedef int (*aw_deadletters_sink_fn)(void *arg, const struct aw_deadletters_sink *sink);
+typedef void (*aw_finding_fn)(void *arg, const struct aw_finding *finding);
+/* Each sink of the configuration, and each that has a file, in the order of their names; or the one named `sink`.
+ * Findings come before their sink, with the place ("PATH:LINE") and AW_FINDING_*; on_finding may be NULL. AW_SUCCESS
+ * whatever is found; AW_ERR_NOTFOUND: no such sink and no such file. */
+AW_API int aw_deadletters_each(struct aw_deadletters *letters, const char *sink, aw_deadletters_sink_fn fn,
+                               aw_finding_fn on_finding, void *arg);
+
+#define AW_DEADLETTER_REPLAYED (1u << 0) /* a replay has written it */
+#define AW_DEADLETTER_REFUSED (1u << 1)  /* a replay gave it to the sink, which refused it again */
+#define AW_DEADLETTER_DAMAGED (1u << 2)  /* the line does not have the hash it bears: it is not replayed */
+struct aw_deadletter {
+    uint32_t struct_size;
+    uint32_t flags; /* AW_DEADLETTER_* */
+    const char *sink;
+    uint64_t number, line;  /* n of its line; where it stands in the file, from 1 */
+    uint64_t seq, attempts; /* the event's; how often it was given to the sink */
+    const char *time;       /* RFC 3339: when it was refused first */
+    const char *reason;     /* of the newest refusal; ASCII */
+    const char *json;       /* the event as it was sealed, NUL-terminated */
+    size_t json_len;
+};
+typedef int (*aw_deadletter_fn)(void *arg, const struct aw_deadletter *letter); /* returns 0 to go on */
+/* The letters of a sink with first_seq <= seq <= last_seq (0 = open), in the order of the file. */
+AW_API int aw_deadletters_read(struct aw_deadletters *letters, const char *sink, uint64_t first_seq, uint64_t last_seq,
+                               aw_deadletter_fn fn, void *arg);
+
+#define AW_REPLAY_DRY_RUN (1u << 0) /* only tell what would be replayed; touches neither sink nor file */
+/* What became of a letter. */
+#define AW_REPLAY_WANTED 0    /* dry run: it would be given to the sink */
+#define AW_REPLAY_WRITTEN 1   /* the sink has it, durably where the sink can */
+#define AW_REPLAY_DUPLICATE 2 /* the sink has had it already */
+#define AW_REPLAY_REFUSED 3   /* the sink refused it again; the letter stays, with the new reason */
+#define AW_REPLAY_LEFT 4      /* not settled: counted in the report only */
+/* reason: of a refusal, else "". */
+typedef void (*aw_replay_fn)(void *arg, const struct aw_deadletter *letter, int outcome, const char *reason);
+struct aw_replay_options {
+    uint32_t struct_size;
+    uint32_t flags; /* AW_REPLAY_* flags */
+    const char *sink;
+    uint64_t first_seq, last_seq; /* 0 = open */
+    int32_t timeout_ms;           /* for waiting while the sink cannot take events; -1 = for ever */
+    uint32_t reserved;            /* 0 */
+    aw_replay_fn fn;              /* for each letter; may be NULL. The letter has no json in it. */
+    void *arg;
+};
+struct aw_replay_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;    /* 0 */
+    uint64_t letters;     /* that were to be replayed; the sum of the next four (dry run: left is all) */
+    uint64_t written, duplicates, refused, left;
+};
+/* Gives the letters of a sink that were not replayed yet to a new instance of the sink, by seq, and notes in the file
+ * what became of each. A process that dies between the two gives them to the sink once more the next time: a sink that
+ * keeps ids says DUPLICATE then. AW_SUCCESS: none is left. AW_ERR_BUSY: another replay or purge of this sink is under
+ * way. AW_ERR_TIMEOUT, AW_ERR_IO: the sink or the file failed; what was noted stays noted. */
+AW_API int aw_deadletters_replay(struct aw_deadletters *letters, const struct aw_replay_options *options,
+                                 struct aw_replay_report *report);
+
+#define AW_PURGE_DRY_RUN (1u << 0)  /* only tell what would go */
+#define AW_PURGE_REPLAYED (1u << 1) /* letters that a replay has written */
+#define AW_PURGE_ALL (1u << 2)      /* all, also those that are nowhere else */
+struct aw_purge_options {
+    uint32_t struct_size;
+    uint32_t flags;     /* one of AW_PURGE_REPLAYED, AW_PURGE_ALL; or `before` */
+    const char *sink;   /* need not be in the configuration any more */
+    const char *before; /* letters refused before this time, as `since` of struct aw_filter; or NULL */
+};
+struct aw_purge_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;    /* 0 */
+    uint64_t letters;     /* that went, or would go */
+    uint64_t replayed;    /* those of them that had been replayed: the others are gone for good */
+    uint64_t first_seq, last_seq;
+};
+/* Takes letters out of the file. One line that says what went, how many and when takes their place, so that the file
+ * still verifies. AW_ERR_BUSY as above. */
+AW_API int aw_deadletters_purge(struct aw_deadletters *letters, const struct aw_purge_options *options,
+                                struct aw_purge_report *report);
+
 #ifdef __cplusplus
 }
 #endif
