@@ -1,5 +1,6 @@
-/* replay.h - gives dead letters to their sink again, through an instance of its own. SPDX-License-Identifier:
- * Apache-2.0
+/* replay.h - gives dead letters to their sink again, through an instance of its own.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * The journal is not touched, so it does not matter who has it open. A letter is marked as done after the sink has it
  * for good; killed between the two, the letter is given to the sink once more the next time, and a sink that keeps ids

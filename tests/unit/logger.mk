@@ -16,9 +16,14 @@ test_logger_t_CFLAGS = $(UNIT_CFLAGS)
 test_logger_t_LDADD = $(UNIT_LIBS)
 TESTS += test_delivery.t test_logger.t
 
-check_PROGRAMS += test_deadletter.t
-test_deadletter_t_SOURCES = tests/unit/test_deadletter.c $(JOURNAL_SUPPORT)
+DEADLETTER_SUPPORT = tests/unit/deadletter_support.c tests/unit/deadletter_support.h $(JOURNAL_SUPPORT)
+check_PROGRAMS += test_deadletter.t test_deadletter_steps.t
+test_deadletter_t_SOURCES = tests/unit/test_deadletter.c $(DEADLETTER_SUPPORT)
 test_deadletter_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_deadletter_t_CFLAGS = $(UNIT_CFLAGS)
 test_deadletter_t_LDADD = $(UNIT_LIBS) -lcrypto
-TESTS += test_deadletter.t
+test_deadletter_steps_t_SOURCES = tests/unit/test_deadletter_steps.c $(DEADLETTER_SUPPORT)
+test_deadletter_steps_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_deadletter_steps_t_CFLAGS = $(UNIT_CFLAGS)
+test_deadletter_steps_t_LDADD = $(UNIT_LIBS) -lcrypto
+TESTS += test_deadletter.t test_deadletter_steps.t
