@@ -46,6 +46,9 @@ enum {
     OPT_NO_FLUSH,
     OPT_OUTCOME,
     OPT_PARTIAL,
+    OPT_PATH,
+    OPT_RELEASE,
+    OPT_REPAIR,
     OPT_REPLAYED,
     OPT_SEQ,
     OPT_SET,
@@ -213,6 +216,7 @@ int cmd_tail(struct cli_args *args);
 int cmd_stats(struct cli_args *args);
 int cmd_plugins(struct cli_args *args);
 int cmd_deadletter(struct cli_args *args);
+int cmd_journal(struct cli_args *args);
 int cmd_version(struct cli_args *args);
 int cmd_help(struct cli_args *args);
 void help_command(const struct cli_command *command); /* its --help, on stdout */

@@ -97,6 +97,14 @@ static const struct cli_option deadletter_options[] = {
     {0, NULL, NULL, NULL, NULL},
 };
 
+static const struct cli_option journal_options[] = {
+    {OPT_PATH, "path", "DIR", "@dir", "this journal directory, without a configuration"},
+    {OPT_REPAIR, "repair", NULL, NULL, "fsck: set damaged bytes aside and note what is missing"},
+    {OPT_RELEASE, "release", "NAME", NULL, "cursors: give up this cursor, whose sink is gone"},
+    {OPT_FORCE, "force", NULL, NULL, "trim: do it; cursors: release one that is still owed events"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
 static const struct cli_option help_options[] = {
     {OPT_COMPLETION, "completion", "SHELL", "bash", "print the completion script of this shell"},
     {OPT_TABLE, "table", NULL, NULL, "print every subcommand and option, one a line"},
@@ -144,6 +152,12 @@ const struct cli_command cli_commands[] = {
      "auditwell deadletter replay --sink trail --dry-run\nauditwell deadletter replay --sink trail\n"
      "auditwell deadletter purge --sink trail --replayed --force\n",
      "list show replay purge", deadletter_options, cmd_deadletter},
+    {"journal", "inspect [SEQ] | fsck | cursors | trim", "look at the journal, check and mend it",
+     "inspect, fsck and cursors change nothing and work while a process has the journal open. fsck --repair, cursors\n"
+     "--release and trim --force need it closed.",
+     "auditwell journal inspect\nauditwell journal inspect --json\nauditwell journal fsck\n"
+     "auditwell journal fsck --repair\nauditwell journal cursors\nauditwell journal trim\n",
+     "inspect fsck cursors trim", journal_options, cmd_journal},
     {"version", "", "print the version", NULL, "auditwell version\n", NULL, no_options, cmd_version},
     {"help", "[SUBCOMMAND]", "print help", NULL, "auditwell help log\nauditwell help --completion bash\n", "@command",
      help_options, cmd_help},

@@ -490,7 +490,7 @@ static int open_all(struct journal *j, const struct journal_options *options)
         if (rc < 0)
             diag_problem(0, j->path, "what an earlier process wrote cannot be synced: %s", strerror(-rc));
     }
-    return start_threads(j);
+    return options->offline ? 0 : start_threads(j);
 }
 
 int journal_open(const struct journal_options *options, struct journal **ret)

@@ -415,6 +415,141 @@ struct aw_purge_report {
 AW_API int aw_deadletters_purge(struct aw_deadletters *letters, const struct aw_purge_options *options,
                                 struct aw_purge_report *report);
 
+/* ---- the journal, looked at ---------------------------------------------------------------------------------------
+ * For operators: a journal directory, of a configuration or by its path. Looking changes nothing and works while a
+ * process has the journal open; its state may then change during the call. The calls that change something need the
+ * journal's lock: AW_ERR_BUSY, with a problem that names the process, while another one has it. One thread at a time
+ * for each handle; what callbacks are given is valid during the call. */
+struct aw_journal;
+struct aw_journal_options {
+    uint32_t struct_size;
+    uint32_t flags;          /* 0 */
+    const char *config_path; /* as in aw_open_options */
+    const char *config_text;
+    const char *path; /* the directory itself, and no configuration; or NULL */
+    aw_diag_fn diag;  /* what repair, release and trim report; may be NULL */
+    void *diag_arg;
+};
+/* AW_ERR_NOTFOUND: there is no such directory. */
+AW_API int aw_journal_open(const struct aw_journal_options *options, struct aw_journal **ret_journal);
+AW_API void aw_journal_close(struct aw_journal *journal);
+
+struct aw_journal_state {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t closed;      /* 1: it was closed in order, everything is on disk */
+    const char *path;     /* lives as long as the handle */
+    char id[33];          /* 32 hex digits; "" = unknown */
+    char pad[7];
+    uint64_t live_pid;               /* the process that has it open; 0 = none */
+    uint64_t segments, bytes;        /* bytes of records */
+    uint64_t oldest_seq, newest_seq; /* of events in segments; 0 = none */
+    uint64_t events;                 /* records of events in segments */
+    int32_t ring;                    /* 1 there, 0 none, -1 of no use */
+    uint32_t ring_trusted; /* 1: written since this system started; else only what follows the segments counts */
+    uint64_t ring_size, ring_used;               /* bytes */
+    uint64_t ring_head_seq;                      /* newest seq ever given out; 0 = unknown */
+    uint64_t ring_events;                        /* not in a segment yet */
+    uint64_t scopes;                             /* chains */
+    uint64_t snapshots, notes;                   /* records of chain heads; of facts about the journal */
+    uint64_t lost_total;                         /* events ever lost to damage */
+    uint64_t missing, known_missing;             /* events: found now; noted by an earlier start */
+    uint64_t quarantine_files, quarantine_bytes; /* damaged bytes that were set aside */
+    uint64_t findings, known;                    /* known: those that an earlier start has set aside and noted */
+};
+struct aw_journal_segment {
+    uint32_t struct_size;
+    uint32_t closed;              /* 1: ends with the mark of an orderly end */
+    const char *file;             /* name in the directory */
+    uint64_t first_seq, last_seq; /* 0 = no event */
+    uint64_t events, others;      /* records */
+    uint64_t size, used;          /* bytes of the file; of the file up to its last record */
+    uint64_t first_ns, last_ns;   /* when its events were sealed, since 1970 */
+};
+#define AW_JOURNAL_DAMAGED 10 /* bytes that are no record */
+#define AW_JOURNAL_MISSING 20 /* events no record of which is left */
+#define AW_JOURNAL_HEADER 30  /* a segment's header or name */
+#define AW_JOURNAL_RING 40    /* the ring */
+#define AW_JOURNAL_CURSOR 50  /* a cursor */
+#define AW_JOURNAL_STRANGE 60 /* no regular file */
+struct aw_journal_finding {
+    uint32_t struct_size;
+    int32_t kind;             /* AW_JOURNAL_* */
+    uint32_t known;           /* 1: an earlier start has set it aside, or noted it */
+    uint32_t reserved;        /* 0 */
+    const char *file;         /* name in the directory; "" = the journal as a whole */
+    uint64_t offset, length;  /* bytes in the file */
+    const char *missing_seqs; /* "5-9, 12": events that are missing by it; "" = none, as far as known */
+    const char *message;
+};
+struct aw_journal_examiner {
+    uint32_t struct_size;
+    uint32_t reserved; /* 0 */
+    void (*on_segment)(void *arg, const struct aw_journal_segment *segment);
+    void (*on_finding)(void *arg, const struct aw_journal_finding *finding); /* after the segments */
+    void *arg;
+};
+/* Reads everything. AW_SUCCESS whatever is found. Callbacks, and examiner itself, may be NULL. While a process has the
+ * journal open, what it may be writing at the moment is not judged. */
+AW_API int aw_journal_examine(struct aw_journal *journal, const struct aw_journal_examiner *examiner,
+                              struct aw_journal_state *state);
+
+struct aw_journal_record {
+    uint32_t struct_size;
+    uint32_t flags;   /* AW_RECORD_* */
+    const char *file; /* "ring", or a segment's name */
+    uint64_t offset, length;
+    uint64_t seq, sealed_ns;
+    int64_t occurred_ns;
+    uint32_t fields, reserved; /* entries of its field table */
+    const char *scope;         /* "tenant:…" or "service:…" */
+    const char *json;          /* the event as sinks get it, NUL-terminated */
+    size_t json_len;
+};
+#define AW_RECORD_FIRST (1u << 0)              /* first of its chain */
+#define AW_RECORD_UNCHAINED (1u << 1)          /* integrity.mode was "none" */
+#define AW_RECORD_METADATA_TRUNCATED (1u << 2) /* replaced by the marker */
+#define AW_RECORD_DIFF_TRUNCATED (1u << 3)
+/* Calls fn for each record of the event with this seq: mostly one. AW_ERR_NOTFOUND: none. */
+AW_API int aw_journal_record(struct aw_journal *journal, uint64_t seq,
+                             void (*fn)(void *arg, const struct aw_journal_record *record), void *arg);
+
+#define AW_CURSOR_UNKNOWN 0 /* there is no configuration to ask */
+#define AW_CURSOR_SINK 1    /* a sink of this name is configured */
+#define AW_CURSOR_ORPHAN 2  /* none is: it holds back trimming, and nobody moves it */
+struct aw_journal_cursor {
+    uint32_t struct_size;
+    int32_t owner;    /* AW_CURSOR_* */
+    const char *name; /* the sink's */
+    uint64_t seq;     /* all up to here is delivered or dead-lettered */
+    uint64_t lag;     /* events behind it, up to the newest */
+    uint32_t damaged; /* 1: cannot be read; its reader starts at the oldest event that is kept */
+    uint32_t reserved;
+};
+AW_API int aw_journal_cursors(struct aw_journal *journal, void (*fn)(void *arg, const struct aw_journal_cursor *cursor),
+                              void *arg);
+
+/* What the next start would do: copies damaged bytes to quarantine/, notes which events are missing, takes over what is
+ * in the ring. No byte of a segment is changed or removed. aw_problems() tells what was found, as warnings. */
+AW_API int aw_journal_repair(struct aw_journal *journal);
+/* Gives up a cursor whose sink is gone: its file is moved to quarantine/ with the reason beside it. *ret_owed: events
+ * that its sink has not had; unless it is 0, force must be 1. AW_ERR_USAGE: force is needed, or the sink is configured;
+ * AW_ERR_NOTFOUND. */
+AW_API int aw_journal_release(struct aw_journal *journal, const char *cursor, int force, uint64_t *ret_owed);
+
+struct aw_trim_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;    /* 0 */
+    uint64_t segments, bytes;
+    const char *held_by; /* the cursor that is furthest behind; "" = none. Valid until the next call on the handle */
+    uint64_t held_seq;   /* where it is */
+};
+#define AW_TRIM_DRY_RUN (1u << 0) /* only tell what would go; needs no lock */
+/* Removes the oldest segments that every cursor has passed, as a running process does by itself: two snapshots of the
+ * chain heads must be in later ones. on_segment is told of each; may be NULL. */
+AW_API int aw_journal_trim(struct aw_journal *journal, uint32_t flags,
+                           void (*on_segment)(void *arg, const struct aw_journal_segment *segment), void *arg,
+                           struct aw_trim_report *report);
+
 #ifdef __cplusplus
 }
 #endif
