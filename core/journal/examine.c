@@ -254,25 +254,26 @@ static void ring_damage(struct examination *x, const uint8_t *data)
     }
 }
 
-/* Events that are in the ring only. Those of another run of the system count as far as they follow without a gap. */
-static void ring_records(struct examination *x, const uint8_t *data)
+/* Events that are in the ring only, also where it was drained already and a segment lost them since; recovery takes
+ * them from there. Those of another run of the system count as far as they follow without a gap. */
+static void ring_records(struct examination *x, const uint8_t *data, bool sane)
 {
     const struct ring_facts *f = &x->state->ring_facts;
-    uint64_t newest = x->state->newest;
-    for (uint64_t at = f->tail; at < f->head;) {
+    uint64_t newest = x->state->newest, start = sane ? f->tail & (f->size - 1) : 0;
+    for (uint64_t at = start; at < start + f->size;) {
         struct record_view v;
-        uint64_t in = at & (f->size - 1);
-        if (record_check(data + in, f->head - at, &v) != 0) {
+        if (base_le32(data + at) != RECORD_MAGIC || record_check(data + at, 2 * f->size - at, &v) != 0) {
             at += 8;
             continue;
         }
+        uint64_t in = at & (f->size - 1), seq = v.head->seq;
         at += v.head->total_len;
-        if (v.head->kind != RECORD_KIND_EVENT || v.head->seq <= newest ||
-            (!x->state->same_boot && v.head->seq != newest + 1))
+        if (v.head->kind != RECORD_KIND_EVENT || seq <= newest ||
+            (seq != newest + 1 && !(x->state->same_boot && seq <= f->head_seq)))
             continue;
-        newest = v.head->seq;
+        newest = seq;
         x->state->ring_events++;
-        recovery_saw(&x->r, v.head->seq, true);
+        recovery_saw(&x->r, seq, true);
         recovery_head(&x->r, &v);
         if (x->fn->record)
             x->fn->record(x->fn->arg, RING_NAME, RING_DATA + in, &v);
@@ -302,17 +303,17 @@ static int look_at_ring(struct examination *x)
     bool sane = f->tail <= f->head && f->head - f->tail <= f->size && f->tail % 8 == 0 && f->head % 8 == 0;
     if (!sane && !s->live_pid)
         hold(x, EXAMINE_RING, RING_NAME, 128, 72, "where it begins and ends makes no sense");
-    if (!sane || f->head == f->tail)
-        return 0;
+    if (f->head == f->tail && f->head_seq != 0 && f->head_seq <= s->newest)
+        return 0; /* all of it is in segments */
     AW_AUTOFREE uint8_t *data = NULL;
     int rc = ring_read(x->dirfd, f, &data);
     if (rc < 0)
         return rc == -EBADMSG ? 0 : rc;
-    if (!s->live_pid && s->same_boot)
+    if (sane && !s->live_pid && s->same_boot)
         ring_damage(x, data);
     if (!x->r.any)
         recovery_given_out(&x->r, 0); /* no segments: whatever was given out began with 1 */
-    ring_records(x, data);
+    ring_records(x, data, sane);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 # Tests of the auditwell command. SPDX-License-Identifier: Apache-2.0
 cli_tests = tests/integration/cli/usage.sh tests/integration/cli/log.sh tests/integration/cli/verify.sh \
 	tests/integration/cli/query.sh tests/integration/cli/others.sh tests/integration/cli/examples.sh \
-	tests/integration/cli/tty.sh tests/integration/cli/deadletter.sh
+	tests/integration/cli/tty.sh tests/integration/cli/deadletter.sh tests/integration/cli/journal.sh
 TESTS += $(cli_tests) tests/integration/cli/test_text.t
 EXTRA_DIST += $(cli_tests) tests/integration/cli/lib.sh
 check_PROGRAMS += tests/integration/cli/test_text.t
