@@ -21,6 +21,7 @@ struct examination {
     const struct examiner *fn;
     const char *path;
     int dirfd, quarantine_dirfd;
+    bool trimmed;                 /* the segment before was removed while others were read */
     struct examine_finding *held; /* findings of headers and files; their texts are malloc'd */
     size_t held_count;
 };
@@ -173,8 +174,14 @@ static int one_segment(struct examination *x, struct segment *s, bool newest)
     struct stat st;
     segment_name(s->first_seq, s->number, out.file);
     int rc = fs_openat(x->dirfd, out.file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, &fd);
-    if (rc == -ENOENT && x->state->live_pid)
-        return 0; /* trimmed just now */
+    if (rc == -ENOENT && x->state->live_pid) {
+        x->r.last = s->first_seq - 1 > x->r.last ? s->first_seq - 1 : x->r.last;
+        x->trimmed = true;
+        return 0; /* just now, and with it all that came before */
+    }
+    if (x->trimmed && s->first_seq - 1 > x->r.last)
+        x->r.last = s->first_seq - 1;
+    x->trimmed = false;
     if (rc == 0 && fstat(fd, &st) < 0)
         return -errno;
     if (rc == -ELOOP || rc == -ENXIO || rc == -EISDIR || (rc == 0 && !S_ISREG(st.st_mode))) {
@@ -255,7 +262,8 @@ static void ring_damage(struct examination *x, const uint8_t *data)
 }
 
 /* Events that are in the ring only, also where it was drained already and a segment lost them since; recovery takes
- * them from there. Those of another run of the system count as far as they follow without a gap. */
+ * them from there. Those of another run of the system count as far as they follow without a gap; so do those of a
+ * process at work, which fills segments that were read already. */
 static void ring_records(struct examination *x, const uint8_t *data, bool sane)
 {
     const struct ring_facts *f = &x->state->ring_facts;
@@ -268,8 +276,8 @@ static void ring_records(struct examination *x, const uint8_t *data, bool sane)
         }
         uint64_t in = at & (f->size - 1), seq = v.head->seq;
         at += v.head->total_len;
-        if (v.head->kind != RECORD_KIND_EVENT || seq <= newest ||
-            (seq != newest + 1 && !(x->state->same_boot && seq <= f->head_seq)))
+        bool counts = x->state->same_boot && !x->state->live_pid && seq <= f->head_seq;
+        if (v.head->kind != RECORD_KIND_EVENT || seq <= newest || (seq != newest + 1 && !counts))
             continue;
         newest = seq;
         x->state->ring_events++;
