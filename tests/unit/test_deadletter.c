@@ -106,10 +106,8 @@ static void every_change_is_found(void)
 
 static void a_line_that_fits_in_is_found(void) /* somebody who knows how hashes are made, but not what the head says */
 {
-    size_t len;
     letters_begin("forged");
     letters_add_many(3);
-    AW_AUTOFREE char *bytes = support_slurp(letters_file, &len);
     char hash[DL_HEX + 1] = "";
     struct dl_text t = {.ptr = NULL};
     struct hash_sha256 *sha = NULL;
