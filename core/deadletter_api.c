@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "delivery/replay.h"
+#include "journal/examine.h"
 #include "logger.h"
 #include "store.h"
 
@@ -349,6 +350,42 @@ static void pass_outcome(void *arg, const struct dl_entry *e, int outcome, const
         o->fn(o->arg, &letter, outcome, text);
 }
 
+/* A letter is written before the cursor moves over its event. Replayed in between, it would stand in the sink before
+ * events that the sink may have lost in a crash, and a sink that is asked where it stands would answer for them all. */
+static int settled_seq(const struct aw_deadletters *h, const char *sink, uint64_t *ret)
+{
+    *ret = 0;
+    int rc = journal_read_cursor(h->settings->journal.path, sink, ret);
+    if (rc == 0 || rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG)
+        return AW_SUCCESS;
+    return diag_problem(rc == -ENOMEM ? AW_ERR_NOMEM : AW_ERR_IO, h->settings->journal.path,
+                        "the cursor of sink \"%s\" cannot be read: %s", sink, strerror(-rc));
+}
+
+/* Counts the letters that cannot be replayed yet. */
+static int count_early(struct deadletter *dl, const struct aw_replay_options *o, uint64_t settled, uint64_t last,
+                       struct aw_replay_report *report)
+{
+    struct dl_index x;
+    int fd = -1, rc = deadletter_look(dl, NULL, NULL, &x, &fd);
+    uint64_t early = 0;
+    for (size_t i = 0; i < x.count && rc == 0; i++)
+        early += replay_wants(&x.entries[i], o->first_seq, last) && x.entries[i].seq > settled;
+    if (fd >= 0)
+        (void)fs_close(fd); /* only read */
+    dl_index_free(&x);
+    report->letters += early;
+    report->left += early;
+    if (rc < 0)
+        return io_problem(dl, rc);
+    return early == 0
+               ? AW_SUCCESS
+               : diag_problem(AW_ERR_BUSY, o->sink,
+                              "%" PRIu64 " letter%s cannot be replayed yet: delivery to the sink has come to seq "
+                              "%" PRIu64 ", and must pass them first; start auditwell, or wait",
+                              early, early == 1 ? "" : "s", settled);
+}
+
 static int dry_run(struct deadletter *dl, const struct aw_replay_options *o, uint64_t last,
                    struct aw_replay_report *report)
 {
@@ -419,8 +456,14 @@ int aw_deadletters_replay(struct aw_deadletters *letters, const struct aw_replay
         rc = diag_problem(AW_ERR_NOTFOUND, o.sink,
                           "is not in %s any more: without its settings it cannot be replayed into",
                           letters->settings->source ? letters->settings->source : "the configuration");
+    uint64_t settled = 0;
     if (rc == AW_SUCCESS)
-        rc = o.flags & AW_REPLAY_DRY_RUN ? dry_run(dl, &o, last, &r) : run_replay(letters, s, dl, &o, last, &r);
+        rc = settled_seq(letters, o.sink, &settled);
+    uint64_t upto = last < settled ? last : settled;
+    if (rc == AW_SUCCESS)
+        rc = o.flags & AW_REPLAY_DRY_RUN ? dry_run(dl, &o, upto, &r) : run_replay(letters, s, dl, &o, upto, &r);
+    if (rc == AW_SUCCESS)
+        rc = count_early(dl, &o, settled, last, &r);
     deadletter_destroy(dl);
     r.struct_size = report->struct_size;
     memcpy(report, &r, r.struct_size < sizeof r ? r.struct_size : sizeof r);

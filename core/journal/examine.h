@@ -82,6 +82,9 @@ struct examine_cursor {
 /* All cursors, sorted by name; malloc'd. 0 or -errno (no directory: none). */
 int journal_examine_cursors(const char *path, const struct examine_state *state, struct examine_cursor **ret,
                             size_t *ret_count);
+/* Up to where one reader has the events, by its file. 0; -ENOENT: there is no such cursor; -EBADMSG, -ENODATA; other
+ * -errno. */
+int journal_read_cursor(const char *path, const char *name, uint64_t *ret_seq);
 /* Which process holds the lock file; 0: none that can be seen. */
 uint64_t journal_live_pid(int dirfd);
 

@@ -92,3 +92,26 @@ int journal_examine_cursors(const char *path, const struct examine_state *state,
     *ret_count = n;
     return 0;
 }
+
+int journal_read_cursor(const char *path, const char *name, uint64_t *ret_seq)
+{
+    static const struct examiner nobody;
+    struct examine_state state = {.ring = 0};
+    struct examine_cursor c = {.rc = 0};
+    AW_AUTOCLOSE int dir = -1, cursors = -1;
+    if (!cursor_name_good(name))
+        return -ENOENT;
+    memcpy(c.name, name, strlen(name));
+    int rc = fs_open(path, O_RDONLY | O_DIRECTORY, 0, &dir);
+    if (rc == 0)
+        rc = fs_openat(dir, CURSOR_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &cursors);
+    if (rc < 0)
+        return rc;
+    if (ring_inspect(dir, &state.ring_facts) == 0)
+        state.identity = state.ring_facts.identity;
+    else if ((rc = journal_examine(path, &nobody, &state)) < 0)
+        return rc;
+    read_cursor(cursors, &state, &c);
+    *ret_seq = c.seq;
+    return c.rc;
+}

@@ -390,7 +390,8 @@ struct aw_replay_report {
 /* Gives the letters of a sink that were not replayed yet to a new instance of the sink, by seq, and notes in the file
  * what became of each. A process that dies between the two gives them to the sink once more the next time: a sink that
  * keeps ids says DUPLICATE then. AW_SUCCESS: none is left. AW_ERR_BUSY: another replay or purge of this sink is under
- * way. AW_ERR_TIMEOUT, AW_ERR_IO: the sink or the file failed; what was noted stays noted. */
+ * way, or some letters are of events that the sink's cursor has not passed yet (the others are replayed).
+ * AW_ERR_TIMEOUT, AW_ERR_IO: the sink or the file failed; what was noted stays noted. */
 AW_API int aw_deadletters_replay(struct aw_deadletters *letters, const struct aw_replay_options *options,
                                  struct aw_replay_report *report);
 

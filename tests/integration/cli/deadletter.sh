@@ -144,6 +144,7 @@ exec 3>fifo
 some_bad 3 >three
 sed 's/event-/more-/' three >&3
 wait_until 20 sh -c '[ "$(wc -l <c/journal/deadletter/box.jsonl)" -ge 9 ]' || fail "the holder works"
+wait_until 20 sh -c '"$1" journal cursors -c c/audit.conf --json | grep -q "\"lag\":0"' sh "$aw" || fail "the holder's cursor passes it"
 rm c/box.picky.blunt
 : >c/box.picky.tolerant
 dead replay --sink box
@@ -158,6 +159,20 @@ wait "$holder"
 dead list --verify
 is "what both wrote verifies" 0 "$status"
 matches "and is there" out '^box +1 +0 +5 .*  18-18$'
+
+# ---- a letter that delivery has not passed ----
+dir=e
+refused e 6
+: >e/box.picky.tolerant
+cp e/journal/cursors/box cursor
+rm e/journal/cursors/box
+dead replay --sink box
+is "the cursor has not passed it" 3 "$status"
+has "it is said" err "2 letters cannot be replayed yet: delivery to the sink has come to seq 0"
+is "nothing was given to the sink" 4 "$(lines e/box.picky)"
+cp cursor e/journal/cursors/box
+dead replay --sink box
+is "and when it has" "2 letters: 2 written, 0 duplicates, 0 refused again, 0 left" "$(tail -n 1 out)"
 
 # ---- into the sinks of this package ----
 for plugin in file sqlite; do
