@@ -116,7 +116,8 @@ static int add_purges(struct dl_index *x, const struct dl_line *line)
         }
         struct dl_purge *p = &x->purges[x->purge_count++];
         *p = (struct dl_purge){.first = first, .last = last};
-        memcpy(p->hash, hash.ptr, hash.len);
+        if (hash.len > 0)
+            memcpy(p->hash, hash.ptr, hash.len);
     }
     return 0;
 }

@@ -210,7 +210,9 @@ int dl_parse(const char *line, size_t len, struct dl_line *ret, const char **ret
 
 bool dl_next_range(struct aw_str *list, uint64_t *ret_first, uint64_t *ret_last, struct aw_str *ret_hash)
 {
-    struct reader r = {list->ptr, list->ptr + list->len, list->len > 0};
+    if (list->len == 0)
+        return false;
+    struct reader r = {list->ptr, list->ptr + list->len, true};
     *ret_hash = (struct aw_str){NULL, 0};
     literal(&r, "[");
     *ret_first = number(&r);
