@@ -125,7 +125,7 @@ static bool damage_stays(int fd, struct segment_scan *scan, uint64_t last_seq)
         scan_init(&again, fd, scan->damage_from, scan->damage_to, last_seq);
         int rc = scan_next(&again, &v);
         scan_free(&again);
-        if (rc == 0 || rc == -ENODATA)
+        if (rc == 0)
             return false;
     }
     return true;
@@ -144,8 +144,14 @@ static int read_segment(struct examination *x, struct segment *s, int fd, struct
     while ((rc = scan_next(&scan, &v)) == 0 || rc == -EBADMSG) {
         damaged_tail = rc < 0;
         if (rc < 0) {
-            if (!growing || (scan.pos < scan.end && damage_stays(fd, &scan, last_here)))
-                recovery_damage(&x->r, s, &scan, last_here);
+            if (growing && scan.pos >= scan.end)
+                continue; /* its end is being written */
+            if (growing && !damage_stays(fd, &scan, last_here)) {
+                uint64_t from = scan.damage_from;
+                scan_init(&scan, fd, from, out->size, last_here); /* it is a record by now */
+                continue;
+            }
+            recovery_damage(&x->r, s, &scan, last_here);
             continue;
         }
         at = scan.pos - v.head->total_len;
@@ -220,7 +226,8 @@ static int list_segments(struct examination *x)
     for (struct dirent *e; rc == 0 && (errno = 0, e = readdir(dir)) != NULL;) {
         uint64_t first;
         uint32_t number;
-        if (!segment_parse_name(e->d_name, &first, &number))
+        struct segment_facts facts;
+        if (!segment_parse_name(e->d_name, &first, &number) || segments_get(x->r.j, first, number, &facts))
             continue;
         struct segment *s = calloc(1, sizeof *s);
         if (!s) {
@@ -444,6 +451,8 @@ static int examine(struct examination *x)
 {
     struct journal *j = x->r.j;
     int rc = list_segments(x);
+    if (rc == 0 && x->state->live_pid)
+        rc = list_segments(x); /* one that came while the names were read may be there, and the one before it not */
     for (size_t i = 0; i < j->segment_count && rc == 0; i++)
         rc = one_segment(x, j->segments[i], i + 1 == j->segment_count);
     if (rc == 0)
