@@ -3,6 +3,7 @@
 #define AW_LOGGER_H
 
 #include "gaps.h"
+#include "privacy.h"
 #include "settings.h"
 
 #include <stdatomic.h>
@@ -17,6 +18,7 @@ struct logger_core {
     struct journal *journal;         /* NULL with AW_OPEN_CHECK */
     struct event_policy *own_policy; /* for events about ourselves: nothing of them is masked */
     struct gaps *gaps;               /* NULL: nothing can be dropped */
+    struct privacy *privacy;
     size_t sink_count, started;
     struct delivery **sinks;
     bool *required; /* per sink */

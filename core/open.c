@@ -62,6 +62,12 @@ static int create_sink(struct logger_core *core, struct settings_sink *s, struct
         .state_dir = core->settings->journal.path,
         .from = s->from,
     };
+    if (core->privacy && s->pii >= SETTINGS_PII_DROP) {
+        options.pii = core->privacy->pii;
+        options.pseudonyms = s->pii == SETTINGS_PII_PSEUDONYMIZE ? &core->privacy->key : NULL;
+    }
+    if (core->privacy)
+        privacy_warn(core->privacy, s, class);
     return delivery_create(&options, ret);
 }
 
@@ -158,6 +164,7 @@ static void destroy_core(struct logger_core *core)
     delivery_watch_destroy(&core->watch);
     event_policy_destroy(core->policy);
     event_policy_destroy(core->own_policy);
+    privacy_destroy(core->privacy);
     settings_destroy(core->settings);
     free(core);
 }
@@ -198,9 +205,10 @@ static int build(struct logger_core *core, const struct aw_open_options *o)
     if (!core->settings)
         return rc ? rc : AW_ERR_CONFIG;
     int policy = create_policies(core);
+    int privacy = privacy_create(core->settings, &core->privacy);
     int sinks = create_sinks(core);
     if (rc == 0)
-        rc = policy ? policy : sinks;
+        rc = policy ? policy : privacy ? privacy : sinks;
     if (rc != 0 || (o->flags & AW_OPEN_CHECK))
         return rc;
     rc = open_journal(core);

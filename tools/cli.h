@@ -22,6 +22,7 @@
 #define EXIT_FINDINGS 1
 #define EXIT_USAGE 2
 #define EXIT_UNREADABLE 3
+#define EXIT_VIEW 4 /* verify: good, but the content of views was not verified */
 
 /* ---- the table of subcommands (table.c) ------------------------------------------------------------------------- */
 
@@ -30,6 +31,7 @@ enum {
     OPT_JSON = 256,
     OPT_ACTOR,
     OPT_AFTER,
+    OPT_AGAINST,
     OPT_COLUMNS,
     OPT_COMPLETE,
     OPT_COMPLETION,
@@ -52,6 +54,7 @@ enum {
     OPT_TENANT,
     OPT_TIMEOUT,
     OPT_UNTIL,
+    OPT_VIEWS,
 };
 
 struct cli_option {
@@ -203,6 +206,7 @@ int cmd_query(struct cli_args *args);
 int cmd_tail(struct cli_args *args);
 int cmd_stats(struct cli_args *args);
 int cmd_plugins(struct cli_args *args);
+int cmd_pseudonym(struct cli_args *args);
 int cmd_version(struct cli_args *args);
 int cmd_help(struct cli_args *args);
 void help_command(const struct cli_command *command); /* its --help, on stdout */

@@ -65,6 +65,8 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
     if (!d->name || !d->views || !d->final || !d->status || !d->slot || event_batch_create(&d->retry) < 0 ||
         host_create(o->name, &o->diag, &d->host) < 0 || deadletter_create(o->state_dir, o->name, &d->deadletters) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    if (o->pii && event_viewer_create(o->pii, o->pseudonyms, &d->viewer) < 0)
+        return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory, or no SHA-256", o->name);
     if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
         d->class_mutex = class_mutex_of(d->class);
         if (!d->class_mutex)
@@ -326,6 +328,7 @@ bool delivery_destroy(struct delivery *d)
     journal_cursor_close(d->cursor);
     deadletter_destroy(d->deadletters);
     event_batch_destroy(d->retry);
+    event_viewer_destroy(d->viewer);
     host_destroy(d->host);
     schema_config_destroy(d->config);
     pthread_cond_destroy(&d->changed);

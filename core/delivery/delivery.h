@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "event/view.h"
 #include "journal/journal.h"
 #include "plugin/registry.h"
 
@@ -44,6 +45,8 @@ struct delivery_options {
     struct delivery_watch *watch; /* outlives the delivery; NULL: nobody waits for several */
     const char *state_dir;        /* where the dead-letter file goes: DIR/deadletter/NAME.jsonl */
     int from;                     /* JOURNAL_FROM_* for a new cursor */
+    const struct event_pii *pii;  /* NULL: the sink gets events in full, else views; outlives the delivery, as does: */
+    const struct pseudonym_key *pseudonyms; /* with pii; NULL: tagged members are dropped */
 };
 /* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
 int delivery_create(const struct delivery_options *options, struct delivery **ret);

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "delivery/retry.h"
+#include "delivery/viewing.h"
 
 #include <stdio.h>
 
@@ -373,6 +374,24 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
     d->open_count--;
 }
 
+/* Puts one event into the call under way, as the sink may have it. An event of which no view can be made, ever, goes to
+ * the dead letters, where it waits in full on this host. */
+static int add_event(struct delivery *d, size_t view)
+{
+    if (!d->viewer)
+        return event_batch_add(d->retry, &d->views[view]);
+    int rc = viewing_add(d->viewer, d->retry, &d->views[view]);
+    if (rc != -EFBIG && rc != -EBADMSG)
+        return rc;
+    if (!dead_letter(d, view,
+                     rc == -EFBIG ? "its view without personal data would be larger than an event may be"
+                                  : "no view without personal data can be made of it"))
+        return -EIO;
+    d->final[view] = AW_EVENT_REJECTED;
+    d->open_count--;
+    return -ENODATA;
+}
+
 /* Gathers the unsettled events of the batch in hand. */
 static int gather_open(struct delivery *d, size_t *ret_count)
 {
@@ -381,9 +400,11 @@ static int gather_open(struct delivery *d, size_t *ret_count)
     for (size_t i = 0; i < d->count && n < limit; i++) {
         if (d->final[i] != AW_EVENT_RETRY)
             continue;
-        if (event_batch_add(d->retry, &d->views[i]) < 0)
-            return -ENOMEM;
-        d->slot[n++] = (uint32_t)i;
+        int rc = add_event(d, i);
+        if (rc == 0)
+            d->slot[n++] = (uint32_t)i;
+        else if (rc != -ENODATA)
+            return rc;
     }
     memset(d->status, AW_EVENT_UNKNOWN, n);
     *ret_count = n;
@@ -450,10 +471,14 @@ static void finish_batch(struct delivery *d)
 
 static void write_open(struct delivery *d)
 {
-    size_t sent;
+    size_t sent = 0;
     uint32_t retry_after_ms;
     if (gather_open(d, &sent) < 0) {
         back_off(d, AW_E_NOMEM, 0, "write");
+        return;
+    }
+    if (sent == 0) { /* each one went to the dead letters */
+        finish_batch(d);
         return;
     }
     d->attempts++;

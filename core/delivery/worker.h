@@ -53,14 +53,15 @@ struct delivery {
     _Atomic bool reopen;          /* [a] */
 
     /* the batch under way */
-    struct event_batch *retry; /* the events of the call under way */
-    struct record_view *views; /* settings.batch_events of them */
-    uint8_t *final;            /* per view: an AW_EVENT_* that is settled, or AW_EVENT_RETRY */
-    uint8_t *status;           /* for struct aw_result */
-    uint32_t *slot;            /* index in views of each event that is sent */
-    size_t count, open_count;  /* views; not yet settled */
-    uint32_t attempts;         /* of this batch */
-    uint32_t isolate;          /* events a call may hold; 0 = all: after AW_E_REJECTED for a whole batch */
+    struct event_viewer *viewer; /* NULL: the sink gets events in full */
+    struct event_batch *retry;   /* the events of the call under way */
+    struct record_view *views;   /* settings.batch_events of them */
+    uint8_t *final;              /* per view: an AW_EVENT_* that is settled, or AW_EVENT_RETRY */
+    uint8_t *status;             /* for struct aw_result */
+    uint32_t *slot;              /* index in views of each event that is sent */
+    size_t count, open_count;    /* views; not yet settled */
+    uint32_t attempts;           /* of this batch */
+    uint32_t isolate;            /* events a call may hold; 0 = all: after AW_E_REJECTED for a whole batch */
 
     bool started;          /* the plugin's start() succeeded, stop() has not been called */
     bool stop_for_good;    /* shadow of failed_for_good */

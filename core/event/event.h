@@ -115,8 +115,11 @@ struct stored_event {
     uint64_t integrity_seq;                                      /* 0: absent */
     bool has_integrity;
     bool has_signature;         /* integrity has keyId or sig */
-    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, keyId and
-                                   sig, or one of the first four is of the wrong type or empty */
+    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, keyId,
+                                   sig and view, or one of the first four is of the wrong type or empty */
+    bool is_view;               /* integrity.view is there: view.h */
+    const char *view_fault;     /* what is wrong with it; NULL = nothing. Static */
+    uint32_t view_fields;       /* paths that it names */
     /* canonical: without copying, prefix + suffix are the canonical bytes of the event without integrity. */
     struct aw_str prefix, suffix;
 };

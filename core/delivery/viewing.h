@@ -1,0 +1,12 @@
+/* viewing.h - views in a batch, for sinks that do not get personal data. SPDX-License-Identifier: Apache-2.0 */
+#ifndef AW_VIEWING_H
+#define AW_VIEWING_H
+
+#include "event/view.h"
+#include "plugin/registry.h"
+
+/* Adds the view of a record to the batch, in the batch's own memory. 0; -ENOMEM, -EIO: not now; -EFBIG, -EBADMSG: never
+ * (see event_view_make()). */
+int viewing_add(struct event_viewer *viewer, struct event_batch *batch, const struct record_view *full);
+
+#endif
