@@ -132,7 +132,7 @@ const struct cli_command cli_commands[] = {
      "What stands in place of VALUE where a sink has pii = \"pseudonymize\", so that a person can be found there "
      "again.\n"
      "VALUE - is read from standard input: then it is not in the list of processes. One line for each key.",
-     "auditwell pseudonym - < name.txt\n", NULL, pseudonym_options, cmd_pseudonym},
+     "auditwell pseudonym --key file:key - < name.txt\n", NULL, pseudonym_options, cmd_pseudonym},
     {"stats", "", "show the journal's and the sinks' state",
      "Opens the journal without delivering. Only one process can: when another has it, its pid is told.",
      "auditwell stats\nauditwell stats --json\n", NULL, no_options, cmd_stats},

@@ -14,6 +14,7 @@
 #define DEPTH (POLICY_MAX_DEPTH + 2u) /* deeper than any event in a journal */
 #define ROOM_MAX ((size_t)64 << 20)   /* escapes are bounded generously: more than an event of full size needs */
 #define CLAIM_MAX ((size_t)1 << 20)   /* of all paths of an event */
+#define KEEP_OUT ((size_t)1 << 20)    /* the buffer of a larger view is not kept for the next */
 #define LEAF_ROOM (PSEUDONYM_LEN + 2u)
 
 struct listed {
@@ -291,9 +292,9 @@ static bool put_member(struct event_viewer *v, const struct json_node *n, const 
     uint64_t *next = v->states + (size_t)depth * v->pii->tags->state_words;
     if (row)
         tagged |= (redact_step(v->pii->tags, row, n->key, n->key_len, next, &alive) & REDACT_MASKED) != 0;
-    if (slot != SLOT_NONE && slot_fixed(slot))
-        tagged = alive = false;
     bool group = is_group(slot) && n->type == JSON_OBJECT;
+    if (slot != SLOT_NONE && (slot_fixed(slot) || (is_group(slot) && !group)))
+        tagged = alive = false;
     if (tagged && !group && !v->key)
         return list_path(v);
     if (!put_name(v, n))
@@ -335,6 +336,10 @@ int event_view_make(struct event_viewer *v, const char *json, size_t len, struct
 {
     struct json_error error;
     struct json_read_options options = {.max_depth = DEPTH, .accept_rounded = true};
+    if (AW_UNLIKELY(v->size > KEEP_OUT)) { /* one giant event must not bind its memory for ever */
+        base_free_p(&v->out);
+        v->size = 0;
+    }
     v->rc = 0;
     v->len = v->path.len = v->names_len = v->listed_count = 0;
     v->view = ret;

@@ -26,3 +26,10 @@ test_gaps_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_gaps_t_CFLAGS = $(UNIT_CFLAGS)
 test_gaps_t_LDADD = $(UNIT_LIBS)
 TESTS += test_modes.t test_gaps.t
+
+check_PROGRAMS += test_viewing.t
+test_viewing_t_SOURCES = tests/unit/test_viewing.c
+test_viewing_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_viewing_t_CFLAGS = $(UNIT_CFLAGS)
+test_viewing_t_LDADD = $(UNIT_LIBS)
+TESTS += test_viewing.t
