@@ -229,6 +229,9 @@ static void verdict_text(struct job *job, const struct aw_verify_report *r)
                     r->view_fields, r->view_fields == 1 ? "" : "s");
     if (cli_has(job->args, OPT_AGAINST))
         text_printf(t, ", %" PRIu64 " compared", r->compared);
+    if (r->by_form)
+        text_printf(t, ", %" PRIu64 " pseudonym%s by form only, for lack of the key", r->by_form,
+                    r->by_form == 1 ? "" : "s");
     text_puts(t, "\n");
     out_text(t);
 }
