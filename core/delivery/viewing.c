@@ -8,6 +8,8 @@
 int viewing_add(struct event_viewer *viewer, struct event_batch *batch, const struct record_view *full)
 {
     struct event_view view;
+    if (!viewer)
+        return event_batch_add(batch, full);
     int rc = event_view_make(viewer, full->json, full->head->json_len, &view);
     if (rc < 0)
         return rc;
@@ -25,4 +27,11 @@ int viewing_add(struct event_viewer *viewer, struct event_batch *batch, const st
     char *claim = memcpy(json + view.json.len, view.claim.ptr, view.claim.len);
     const struct record_view made = {head, refs, json, {claim, view.claim.len}};
     return event_batch_add(batch, &made);
+}
+
+const char *viewing_fault(int rc)
+{
+    return rc == -EFBIG     ? "its view without personal data would be larger than an event may be"
+           : rc == -EBADMSG ? "no view without personal data can be made of it"
+                            : NULL;
 }

@@ -5,8 +5,10 @@
 #include "event/view.h"
 #include "plugin/registry.h"
 
-/* Adds the view of a record to the batch, in the batch's own memory. 0; -ENOMEM, -EIO: not now; -EFBIG, -EBADMSG: never
- * (see event_view_make()). */
+/* Adds the view of a record to the batch, in the batch's own memory; with viewer NULL the record itself. 0, or -errno.
+ */
 int viewing_add(struct event_viewer *viewer, struct event_batch *batch, const struct record_view *full);
+/* Why no view can ever be made (static); NULL: there is one, or it may be tried again. */
+const char *viewing_fault(int rc);
 
 #endif

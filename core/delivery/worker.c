@@ -374,18 +374,15 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
     d->open_count--;
 }
 
-/* Puts one event into the call under way, as the sink may have it. An event of which no view can be made, ever, goes to
- * the dead letters, where it waits in full on this host. */
+/* Puts one event into the call under way, as the sink may have it. -ENODATA: it went to the dead letters, in full,
+ * since no view can ever be made of it. */
 static int add_event(struct delivery *d, size_t view)
 {
-    if (!d->viewer)
-        return event_batch_add(d->retry, &d->views[view]);
     int rc = viewing_add(d->viewer, d->retry, &d->views[view]);
-    if (rc != -EFBIG && rc != -EBADMSG)
+    const char *fault = viewing_fault(rc);
+    if (!fault)
         return rc;
-    if (!dead_letter(d, view,
-                     rc == -EFBIG ? "its view without personal data would be larger than an event may be"
-                                  : "no view without personal data can be made of it"))
+    if (!dead_letter(d, view, fault))
         return -EIO;
     d->final[view] = AW_EVENT_REJECTED;
     d->open_count--;

@@ -9,8 +9,6 @@
 
 #include "event/work.h"
 
-#include <stdio.h>
-
 #define DEPTH (POLICY_MAX_DEPTH + 2u) /* deeper than any event in a journal */
 #define ROOM_MAX ((size_t)64 << 20)   /* escapes are bounded generously: more than an event of full size needs */
 #define CLAIM_MAX ((size_t)1 << 20)   /* of all paths of an event */
@@ -216,6 +214,13 @@ static void sort_listed(struct event_viewer *v)
     }
 }
 
+static char *put_plain(char *p, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(p, text, len);
+    return p + len;
+}
+
 static bool write_claim(struct event_viewer *v)
 {
     sort_listed(v);
@@ -224,7 +229,8 @@ static bool write_claim(struct event_viewer *v)
     char *p = v->claim;
     *p++ = '{';
     if (v->listed_count > 0) {
-        p += v->key ? sprintf(p, "\"keyId\":\"%s\",\"pseudonymized\":[", v->key->id) : sprintf(p, "\"dropped\":[");
+        p = v->key ? put_plain(put_plain(put_plain(p, "\"keyId\":\""), v->key->id), "\",\"pseudonymized\":[")
+                   : put_plain(p, "\"dropped\":[");
         for (size_t i = 0; i < v->listed_count; i++) {
             const struct listed *l = &v->listed[i];
             if (i > 0 && compare_listed(v, l - 1, l) == 0)

@@ -1,5 +1,6 @@
-/* view.h - what a sink gets that must not have personal data: tags, and views of events. SPDX-License-Identifier:
- * Apache-2.0
+/* view.h - what a sink gets that must not have personal data: tags, and views of events.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Tags are paths, as in redact.h. A view is the event without the tagged members, or with a pseudonym in place of every
  * value below them (names stay). Its eventId and integrity are the event's own; integrity.view says what was changed:

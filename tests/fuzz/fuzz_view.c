@@ -54,12 +54,13 @@ static size_t differences(struct aw_str view, const struct aw_str *full)
 static struct aw_str seal(const struct event_view *v, const char *json, size_t len, char **ret)
 {
     size_t at = v->integrity_at;
-    *ret = malloc(len + v->claim.len + 100);
+    size_t size = len + v->claim.len + 100;
+    *ret = malloc(size);
     must(*ret != NULL);
     char *p = *ret;
     memcpy(p, json, at);
     p += at;
-    p += sprintf(p, "\"integrity\":{\"seq\":1,\"view\":%.*s},", (int)v->claim.len, v->claim.ptr);
+    p += snprintf(p, size - at, "\"integrity\":{\"seq\":1,\"view\":%.*s},", (int)v->claim.len, v->claim.ptr);
     memcpy(p, json + at, len - at);
     return (struct aw_str){*ret, (size_t)(p + (len - at) - *ret)};
 }

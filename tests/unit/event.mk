@@ -52,9 +52,13 @@ test_json_jansson_t_CFLAGS = $(UNIT_CFLAGS) $(JANSSON_CFLAGS)
 test_json_jansson_t_LDADD = $(UNIT_LIBS) $(JANSSON_LIBS)
 endif
 
-check_PROGRAMS += test_view.t
-TESTS += test_view.t
-test_view_t_SOURCES = tests/unit/test_view.c tests/unit/event_help.h
+check_PROGRAMS += test_view.t test_view_random.t
+TESTS += test_view.t test_view_random.t
+test_view_random_t_SOURCES = tests/unit/test_view_random.c tests/unit/view_help.h tests/unit/event_help.h
+test_view_random_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_view_random_t_CFLAGS = $(UNIT_CFLAGS)
+test_view_random_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)
+test_view_t_SOURCES = tests/unit/test_view.c tests/unit/view_help.h tests/unit/event_help.h
 test_view_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_view_t_CFLAGS = $(UNIT_CFLAGS)
 test_view_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)

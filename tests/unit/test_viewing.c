@@ -188,19 +188,20 @@ static void close_rig(void)
 /* padding: more bytes of metadata; list: elements of metadata.list. */
 static void append(unsigned number, size_t padding, size_t list)
 {
-    AW_AUTOFREE char *json = malloc(600 + padding + 2 * list);
+    size_t size = 600 + padding + 2 * list;
+    AW_AUTOFREE char *json = malloc(size);
     CU_ASSERT_PTR_NOT_NULL_FATAL(json);
-    char *p = json + sprintf(json,
-                             "{\"action\":\"a\",\"actor\":{\"id\":\"" CANARY
-                             "\",\"type\":\"user\"},\"eventId\":\"e%u\",\"metadata\":{\"email\":\"" CANARY "\",",
-                             number);
+    char *p = json + snprintf(json, size,
+                              "{\"action\":\"a\",\"actor\":{\"id\":\"" CANARY
+                              "\",\"type\":\"user\"},\"eventId\":\"e%u\",\"metadata\":{\"email\":\"" CANARY "\",",
+                              number);
     size_t at = (size_t)(strstr(json, "\"metadata\"") - json);
     for (size_t i = 0; i < list; i++)
-        p += sprintf(p, i ? ",1" : "\"list\":[1");
-    p += sprintf(p, "%s\"n\":%u,\"pad\":\"", list ? "]," : "", number);
+        p += snprintf(p, size - (size_t)(p - json), i ? ",1" : "\"list\":[1");
+    p += snprintf(p, size - (size_t)(p - json), "%s\"n\":%u,\"pad\":\"", list ? "]," : "", number);
     memset(p, 'x', padding);
     p += padding;
-    p += sprintf(p, "\"},\"outcome\":\"SUCCESS\",\"schemaVersion\":1}");
+    p += snprintf(p, size - (size_t)(p - json), "\"},\"outcome\":\"SUCCESS\",\"schemaVersion\":1}");
     struct prepared e = {.json = json, .json_len = (uint32_t)(p - json), .scope_value = {"unknown", 7}};
     e.integrity_at = (uint32_t)at;
     struct journal_receipt r;
