@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-/* Of the configuration: nothing else of it needs to be right. */
+/* Of the configuration, of which no plugin is loaded and no other secret is read. */
 static int configured_key(const char *config_path, struct pseudonym_key *ret)
 {
     struct settings *settings;

@@ -232,8 +232,9 @@ static void check_views(struct verifier *v, struct verify_scope *s, const struct
     verify_find(v, AW_FINDING_VIEW, s, verify_location(batch, row), row->id, was ? "a view" : "a full event",
                 row->view ? "a view" : "a full event",
                 row->view ? "the event says that it is a view, so that its content cannot be verified, but it stands "
-                            "among full events"
-                          : "the event is no view, but stands among views");
+                            "among full events: it was edited, or the sink's pii was changed (then verify with --views)"
+                          : "the event is no view, but stands among views: it was put there, or the sink's pii was "
+                            "changed (then verify with --views)");
 }
 
 static void link_sealed(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,

@@ -83,7 +83,7 @@ static void look_at(const struct aw_event *e)
                 fake.host->event_field(e, AW_FIELD_INTEGRITY, &integrity) == AW_OK;
     fake.full += holds(json, CANARY) || holds(id, CANARY) || holds(metadata, CANARY) || holds(actor, CANARY);
     good &= id.len == PSEUDONYM_LEN && memcmp(id.ptr, "pn:", 3) == 0 && holds(json, "\"view\":{\"keyId\":\"") &&
-            holds(integrity, "\"pseudonymized\":[\"actor.id\",\"metadata.email\"]}}") && holds(metadata, "\"n\":");
+            holds(integrity, "\"pseudonymized\":[\"actor.id\",\"metadata.email\"") && holds(metadata, "\"n\":");
     fake.wrong += !good;
     fake.last_len = json.len;
     snprintf(fake.last, sizeof fake.last, "%.*s", (int)(json.len < 4000 ? json.len : 4000), json.ptr);
@@ -263,17 +263,17 @@ static void without_memory_it_is_tried_again(void)
     }
     open_rig("memory");
     fake.fail_next = true; /* from the end of the first write on */
-    append(1, 0, 0);
+    append(1, 300000, 0);  /* what reads the journal is large enough then */
     CU_ASSERT_EQUAL(flush(10), 0);
     CU_ASSERT(failing);
-    append(2, 300000, 0); /* for which no buffer is large enough yet */
+    append(2, 0, 100000); /* but nothing that makes views */
     CU_ASSERT_EQUAL(flush(1), -ETIMEDOUT);
     CU_ASSERT(refused > 0);
     CU_ASSERT_EQUAL(fake.events, 1);
     failing = false;
     CU_ASSERT_EQUAL(flush(20), 0);
     CU_ASSERT_EQUAL(fake.events, 2);
-    CU_ASSERT(fake.last_len > 300000);
+    CU_ASSERT(fake.last_len > 4000000);
     close_rig();
 }
 
