@@ -270,6 +270,7 @@ void delivery_reopen(struct delivery *d)
 {
     atomic_store_explicit(&d->reopen, true, memory_order_relaxed);
     pthread_mutex_lock(&d->mutex);
+    d->failed_for_good = false; /* it may be mended: who waits from here on waits for the attempt */
     call_worker(d);
     pthread_mutex_unlock(&d->mutex);
     if (d->journal)
