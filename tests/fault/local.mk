@@ -27,9 +27,10 @@ power_t_CFLAGS = $(fault_t_CFLAGS)
 power_t_LDADD = $(fault_t_LDADD)
 power_t_LDFLAGS = $(fault_t_LDFLAGS)
 
-fault-long: all fault.t power.t
+fault-long: all fault.t power.t crash.t
 	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./fault.t
 	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./power.t
+	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./crash.t
 endif
 endif
 .PHONY: fault-long
