@@ -318,6 +318,7 @@ void tree_repeat(struct event_tree *t)
         p->mode = PLAN_RECORD;
         p->count = p->at = 0;
         p->text_len = p->names_bound = 0;
+        stencil_forget(&p->stencil);
         memset(p->text + PLAN_TEXT, 0, ARENA_PAD);
     }
     tree_reset(t);
@@ -361,6 +362,7 @@ static AW_COLD int leave_plan(struct event_tree *t)
     struct value values[PLAN_STEPS];
     uint32_t n = p->at;
     p->mode = PLAN_RECORD;
+    stencil_forget(&p->stencil);
     if (n == p->count)
         return AW_SUCCESS;
     for (uint32_t i = 0; i < n; i++)
