@@ -24,6 +24,7 @@ struct emit {
     size_t bound;           /* bytes that writing may need */
     int rc;                 /* 0, or the first AW_ERR_* */
     int64_t occurred_ns;
+    uint64_t now_ns;                     /* when the clock was read; else 0 */
     bool force_metadata, force_diff;     /* write the truncation marker whatever the size */
     uint32_t metadata_bytes, diff_bytes; /* canonical size before truncation */
     struct json_node made[2];            /* values that nobody gave: eventId, occurredAt */

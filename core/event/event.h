@@ -51,6 +51,7 @@ struct prepared {
     uint32_t flags;      /* PREPARED_* */
     uint32_t redactions; /* values masked */
     uint32_t reserved;
+    uint64_t now_ns; /* CLOCK_REALTIME, when it was read for the event; else 0 */
     int64_t occurred_ns;
     struct aw_str scope_value; /* into json: the escaped tenantId, or sourceService; scope_is_tenant tells which */
     bool scope_is_tenant; /* scope text: "tenant:" or "service:" + scope_value; service "unknown" is a static string */

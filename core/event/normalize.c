@@ -419,7 +419,7 @@ static int make_missing(struct emit *e)
 {
     uint64_t missing = ~e->present & (SLOT_BIT(SLOT_EVENT_ID) | SLOT_BIT(SLOT_OCCURRED_AT));
     if (AW_LIKELY(missing != 0)) {
-        uint64_t now = clock_real_ns();
+        uint64_t now = e->now_ns = clock_real_ns();
         if (missing & SLOT_BIT(SLOT_EVENT_ID)) {
             int rc = ids_uuid7(&e->work->ids, now, e->event_id);
             if (rc < 0)
@@ -447,6 +447,7 @@ static void emit_init(struct emit *e, struct work *w, const struct event_policy 
     e->bound = 0;
     e->rc = 0;
     e->occurred_ns = 0;
+    e->now_ns = 0;
     e->force_metadata = e->force_diff = false;
     e->notes = NULL;
     if (AW_UNLIKELY(w->merged.doc.count > 1))

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "event/emit.h"
 
-_Static_assert(STENCIL_FIELDS == EVENT_MAX_FIELDS, "a stencil has all fields of an event");
+_Static_assert(STENCIL_FIELDS < EVENT_MAX_FIELDS, "there is a field to be written in vain");
 _Static_assert(JSON_TEXT_ESCAPE == FIELD_ESCAPED, "the node's flag becomes the field's");
 
 #define UUID_LEN 36u  /* the shortest action that could hold one */
@@ -25,68 +25,61 @@ void stencil_note(struct stencil_notes *notes, uint32_t node, const struct json_
     notes->at[notes->count++] = (struct stencil_note){node, (uint32_t)start, (uint32_t)end, n->type == JSON_STRING};
 }
 
-/* The hole behind which an offset stands: one that begins before it, or with `at_too` at it, the hole being empty. */
-static uint32_t hole_before(const struct stencil_notes *notes, uint32_t offset, bool at_too)
+/* Behind which hole is it? One that begins before the offset, or with `at_too` at it, then being empty. */
+static struct stencil_place place_of(const struct stencil_notes *notes, uint32_t offset, bool at_too)
 {
     uint32_t i = 0;
     while (i < notes->count && (notes->at[i].start < offset || (at_too && notes->at[i].start == offset)))
         i++;
-    return i;
+    return (struct stencil_place){(uint16_t)i, (uint16_t)(offset - (i > 0 ? notes->at[i - 1].end : 0))};
 }
 
-/* How far an offset is behind that hole's end. */
-static uint32_t distance(const struct stencil_notes *notes, uint32_t hole, uint32_t offset)
-{
-    return offset - (hole > 0 ? notes->at[hole - 1].end : 0);
-}
-
-static struct stencil_field cut_field(const struct stencil_notes *notes, struct field_ref f)
+static void cut_field(struct stencil *s, const struct stencil_notes *notes, uint8_t field, struct field_ref f)
 {
     uint32_t start = field_offset(f), end = start + field_len(f);
-    uint32_t from = hole_before(notes, start, false), to = hole_before(notes, end, true);
-    struct stencil_field r = {.from = (uint8_t)from,
-                              .to = (uint8_t)to,
-                              .id = (uint8_t)field_id(f),
-                              .from_more = (uint16_t)distance(notes, from, start),
-                              .to_more = (uint16_t)distance(notes, to, end)};
-    if (to > 0 && notes->at[to - 1].start == start && notes->at[to - 1].end == end)
-        r.value = (uint8_t)to;
-    else
-        r.flags = (uint8_t)(f.len_flags & FIELD_ESCAPED);
-    return r;
+    struct stencil_place to = place_of(notes, end, true);
+    if (to.hole > 0 && notes->at[to.hole - 1].start == start && notes->at[to.hole - 1].end == end) {
+        s->holes[to.hole - 1].field = field;
+        s->holes[to.hole - 1].id = (uint8_t)field_id(f);
+        return;
+    }
+    s->wide[s->wide_count++] = (struct stencil_field){.start = place_of(notes, start, false),
+                                                      .end = to,
+                                                      .field = field,
+                                                      .id = (uint8_t)field_id(f),
+                                                      .flags = (uint8_t)(f.len_flags & FIELD_ESCAPED)};
 }
 
 static void cut_fields(struct stencil *s, const struct stencil_notes *notes, const struct prepared *p)
 {
-    s->metadata = s->diff = s->tenant = s->service = STENCIL_FIELDS;
+    s->metadata = s->diff = s->tenant = s->service = STENCIL_NO_FIELD;
     s->field_count = p->field_count;
-    for (uint32_t i = 0; i < p->field_count; i++) {
-        s->fields[i] = cut_field(notes, p->fields[i]);
-        uint8_t *which = s->fields[i].id == AW_FIELD_METADATA         ? &s->metadata
-                         : s->fields[i].id == AW_FIELD_DIFF           ? &s->diff
-                         : s->fields[i].id == AW_FIELD_TENANT_ID      ? &s->tenant
-                         : s->fields[i].id == AW_FIELD_SOURCE_SERVICE ? &s->service
-                                                                      : NULL;
-        if (which)
-            *which = (uint8_t)i;
+    s->wide_count = 0;
+    for (uint8_t i = 0; i < p->field_count; i++) {
+        uint32_t id = field_id(p->fields[i]);
+        cut_field(s, notes, i, p->fields[i]);
+        s->metadata = id == AW_FIELD_METADATA ? i : s->metadata;
+        s->diff = id == AW_FIELD_DIFF ? i : s->diff;
+        s->tenant = id == AW_FIELD_TENANT_ID ? i : s->tenant;
+        s->service = id == AW_FIELD_SOURCE_SERVICE ? i : s->service;
     }
-    s->integrity_from = hole_before(notes, p->integrity_at, false);
-    s->integrity_more = distance(notes, s->integrity_from, p->integrity_at);
+    s->integrity = place_of(notes, p->integrity_at, false);
 }
 
 static void cut_holes(struct stencil *s, const struct stencil_notes *notes, const struct prepared *p)
 {
     char *text = s->text;
     uint32_t at = 0;
-    s->count = notes->count;
+    s->hole_count = notes->count;
     s->made = false;
     for (uint32_t i = 0; i < notes->count; i++) {
         const struct stencil_note *n = &notes->at[i];
-        s->holes[i] = (struct stencil_hole){n->node, (uint16_t)(n->start - at), n->string};
+        s->holes[i] = (struct stencil_hole){
+            .node = n->node, .text = (uint16_t)(n->start - at), .field = STENCIL_NO_FIELD, .string = n->string};
         memcpy(text, p->json + at, n->start - at);
         text += n->start - at;
         at = n->end;
-        s->made |= n->node == STENCIL_EVENT_ID || n->node == STENCIL_OCCURRED_AT;
+        s->made |= n->node >= STENCIL_MADE;
     }
     s->tail = p->json_len - at;
     memcpy(text, p->json + at, s->tail);
@@ -101,7 +94,8 @@ AW_COLD void stencil_cut(struct stencil *s, const struct stencil_notes *notes, c
     s->generation = 0;
     for (uint32_t i = 0; i < notes->count; i++)
         fixed -= notes->at[i].end - notes->at[i].start;
-    if (notes->unfit || p->flags != 0 || (tree->present & ALWAYS_OURS) || fixed > STENCIL_TEXT)
+    if (notes->unfit || p->flags != 0 || (tree->present & ALWAYS_OURS) || fixed > STENCIL_TEXT ||
+        p->field_count > STENCIL_FIELDS)
         return;
     cut_holes(s, notes, p);
     cut_fields(s, notes, p);
@@ -142,9 +136,8 @@ struct filling {
     char *begin;
     uint64_t now;                     /* 0: nothing is made */
     uint32_t ends[STENCIL_HOLES + 1]; /* of the values; [0]: the beginning */
-    uint8_t escaped[STENCIL_HOLES + 1];
-    bool failed; /* it is not for a stencil */
-    bool odd;    /* not of the types that the stencil was cut for */
+    bool failed;                      /* it is not for a stencil */
+    bool odd;                         /* not of the types that the stencil was cut for */
 };
 
 static inline char *put_made(struct filling *f, struct work *w, uint32_t which, char *out)
@@ -161,48 +154,54 @@ static inline char *fill_holes(const struct stencil *s, struct filling *f, struc
 {
     const char *text = s->text;
     char *out = f->begin;
-    unsigned marked = 0, odd = 0;
-    for (uint32_t i = 0; i < s->count; i++) {
+    unsigned flags = 0, odd = 0;
+    for (uint32_t i = 0; i < s->hole_count; i++) {
         const struct stencil_hole *h = &s->holes[i];
+        unsigned escape = 0;
         out = copy(out, text, h->text);
         text += h->text;
-        f->escaped[i + 1] = 0;
-        if (AW_UNLIKELY(h->node == STENCIL_EVENT_ID || h->node == STENCIL_OCCURRED_AT)) {
+        uint32_t start = (uint32_t)(out - f->begin);
+        if (AW_UNLIKELY(h->node >= STENCIL_MADE)) {
             out = put_made(f, w, h->node, out);
         } else {
             const struct json_node *n = &nodes[h->node];
-            marked |= n->flags;
+            flags |= n->flags;
             odd |= (n->type == JSON_STRING) ^ h->string;
-            f->escaped[i + 1] = n->flags & JSON_TEXT_ESCAPE;
-            out = AW_UNLIKELY(n->flags & JSON_TEXT_ESCAPE) ? text_escape(out, n->text, n->len)
-                                                           : copy(out, n->text, n->len);
+            escape = n->flags & JSON_TEXT_ESCAPE;
+            out = AW_UNLIKELY(escape) ? text_escape(out, n->text, n->len) : copy(out, n->text, n->len);
         }
-        f->ends[i + 1] = (uint32_t)(out - f->begin);
+        uint32_t end = (uint32_t)(out - f->begin);
+        f->ends[i + 1] = end;
+        w->prepared.fields[h->field] = (struct field_ref){start << 8 | h->id, (end - start) << 4 | escape};
     }
     f->odd = odd != 0;
-    f->failed |= (marked & JSON_MARKED) != 0;
+    f->failed |= (flags & JSON_MARKED) != 0;
     return copy(out, text, s->tail);
 }
 
-static inline void fill_fields(const struct stencil *s, const struct filling *f, struct prepared *p)
+static inline uint32_t offset_of(const struct filling *f, struct stencil_place place)
 {
-    for (uint32_t i = 0; i < s->field_count; i++) {
-        const struct stencil_field *sf = &s->fields[i];
-        uint32_t start = f->ends[sf->from] + sf->from_more, end = f->ends[sf->to] + sf->to_more;
-        p->fields[i].offset_id = start << 8 | sf->id;
-        p->fields[i].len_flags = (end - start) << 4 | sf->flags | f->escaped[sf->value];
+    return f->ends[place.hole] + place.more;
+}
+
+static inline void fill_wide(const struct stencil *s, const struct filling *f, struct prepared *p)
+{
+    for (uint32_t i = 0; i < s->wide_count; i++) {
+        const struct stencil_field *w = &s->wide[i];
+        uint32_t start = offset_of(f, w->start), end = offset_of(f, w->end);
+        p->fields[w->field] = (struct field_ref){start << 8 | w->id, (end - start) << 4 | w->flags};
     }
     p->field_count = s->field_count;
 }
 
 static inline const struct field_ref *field_at(const struct prepared *p, uint32_t i)
 {
-    return i < STENCIL_FIELDS ? &p->fields[i] : NULL;
+    return i != STENCIL_NO_FIELD ? &p->fields[i] : NULL;
 }
 
 static inline bool within(const struct prepared *p, uint32_t field, uint32_t limit)
 {
-    return field == STENCIL_FIELDS || field_len(p->fields[field]) <= limit;
+    return field == STENCIL_NO_FIELD || field_len(p->fields[field]) <= limit;
 }
 
 bool stencil_fill(struct stencil *s, struct work *w, const struct event_policy *policy, const struct event_tree *tree)
@@ -215,23 +214,23 @@ bool stencil_fill(struct stencil *s, struct work *w, const struct event_policy *
     f.begin = w->out;
     f.now = s->made ? clock_real_ns() : 0;
     f.ends[0] = 0;
-    f.escaped[0] = 0;
     f.failed = false;
     char *end = fill_holes(s, &f, w, tree->doc.nodes);
     if (AW_UNLIKELY(f.odd))
         s->generation = 0;
     if (AW_UNLIKELY(f.odd || f.failed))
         return false;
-    fill_fields(s, &f, p);
+    fill_wide(s, &f, p);
     p->json = f.begin;
     p->json_len = (uint32_t)(end - f.begin);
     if (AW_UNLIKELY(p->json_len > policy->max_event || !within(p, s->metadata, policy->max_metadata) ||
                     !within(p, s->diff, policy->max_diff)))
         return false;
-    p->integrity_at = f.ends[s->integrity_from] + s->integrity_more;
+    p->integrity_at = offset_of(&f, s->integrity);
     p->flags = 0;
     p->redactions = s->redactions;
     p->reserved = 0;
+    p->now_ns = f.now;
     p->occurred_ns = tree->slots[SLOT_OCCURRED_AT] ? occurred_ns : (int64_t)(f.now - f.now % 1000000);
     emit_scope(p, field_at(p, s->tenant), field_at(p, s->service));
     s->tries = 0;

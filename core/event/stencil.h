@@ -15,11 +15,16 @@
 #include "event/arena.h"
 
 #define STENCIL_HOLES 64u
-#define STENCIL_TEXT 2048u  /* between the holes */
-#define STENCIL_FIELDS 40u  /* EVENT_MAX_FIELDS */
-#define STENCIL_TRIES 16u   /* to cut one, without an event that it was good for */
-#define STENCIL_EVENT_ID 0u /* in place of a node: made by us, for want of a given one */
+#define STENCIL_TEXT 2048u /* between the holes */
+#define STENCIL_TRIES 16u  /* to cut one, without an event that it was good for */
+
+/* In place of a node: made by us, for want of a given one. */
+#define STENCIL_MADE (UINT32_MAX - 1)
+#define STENCIL_EVENT_ID (UINT32_MAX - 1)
 #define STENCIL_OCCURRED_AT UINT32_MAX
+
+#define STENCIL_FIELDS 39u              /* fewer than EVENT_MAX_FIELDS: */
+#define STENCIL_NO_FIELD STENCIL_FIELDS /* one is left over to be written in vain */
 
 struct event_policy;
 struct event_tree;
@@ -30,29 +35,34 @@ struct work;
 struct stencil_hole {
     uint32_t node; /* whose value it is for */
     uint16_t text; /* fixed bytes before it */
+    uint8_t field; /* index of the field that it is; or STENCIL_NO_FIELD */
+    uint8_t id;    /* AW_FIELD_* */
     bool string;
 };
 
-/* A field's two ends, each as so many bytes behind the end of a hole; hole 0 is the beginning. */
+/* A place as so many bytes behind the end of a hole; hole 0 is the beginning. */
+struct stencil_place {
+    uint16_t hole, more;
+};
+
+/* A field that is more than a hole, or fixed. */
 struct stencil_field {
-    uint8_t from, to, id, flags;
-    uint8_t value; /* the hole that it is, for FIELD_ESCAPED; 0: more, or less, than one */
-    uint16_t from_more, to_more;
+    struct stencil_place start, end;
+    uint8_t field, id, flags;
 };
 
 struct stencil {
     uint64_t generation; /* of the policy; 0: there is no stencil */
     uint32_t tries;
-    uint32_t count, tail;    /* holes; fixed bytes behind the last */
-    uint32_t bytes;          /* all fixed bytes, and what is made by us */
-    uint32_t redactions;     /* masked by name */
-    uint32_t integrity_from; /* like a field's */
-    uint32_t integrity_more;
-    uint32_t field_count;
-    uint8_t metadata, diff, tenant, service; /* which field is it? STENCIL_FIELDS: none */
+    uint32_t bytes;      /* all fixed ones, and what is made by us */
+    uint32_t redactions; /* masked by name */
+    uint32_t tail;       /* fixed bytes behind the last hole */
+    uint32_t hole_count, wide_count, field_count;
+    struct stencil_place integrity;
+    uint8_t metadata, diff, tenant, service; /* which field is it? STENCIL_NO_FIELD: none */
     bool made;                               /* something is made by us */
-    struct stencil_field fields[STENCIL_FIELDS];
     struct stencil_hole holes[STENCIL_HOLES];
+    struct stencil_field wide[STENCIL_FIELDS];
     char text[STENCIL_TEXT + ARENA_PAD];
 };
 
