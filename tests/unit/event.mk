@@ -1,5 +1,5 @@
 # unit tests: event
-EVENT_TESTS = test_json.t test_number.t test_normalize.t test_limits.t test_redact.t test_builder.t test_context.t test_canon.t
+EVENT_TESTS = test_json.t test_number.t test_normalize.t test_limits.t test_redact.t test_builder.t test_stencil.t test_context.t test_canon.t
 check_PROGRAMS += $(EVENT_TESTS)
 TESTS += $(EVENT_TESTS)
 
@@ -32,6 +32,11 @@ test_builder_t_SOURCES = tests/unit/test_builder.c tests/unit/event_help.h
 test_builder_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_builder_t_CFLAGS = $(UNIT_CFLAGS)
 test_builder_t_LDADD = $(UNIT_LIBS) -lm
+
+test_stencil_t_SOURCES = tests/unit/test_stencil.c tests/unit/event_help.h
+test_stencil_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_stencil_t_CFLAGS = $(UNIT_CFLAGS)
+test_stencil_t_LDADD = $(UNIT_LIBS)
 
 test_context_t_SOURCES = tests/unit/test_context.c tests/unit/event_help.h
 test_context_t_CPPFLAGS = $(UNIT_CPPFLAGS)
