@@ -25,11 +25,11 @@ void stencil_note(struct stencil_notes *notes, uint32_t node, const struct json_
     notes->at[notes->count++] = (struct stencil_note){node, (uint32_t)start, (uint32_t)end, n->type == JSON_STRING};
 }
 
-/* Behind which hole is it? One that begins before the offset, or with `at_too` at it, then being empty. */
-static struct stencil_place place_of(const struct stencil_notes *notes, uint32_t offset, bool at_too)
+/* Behind which hole is it? None begins where a place is but an empty one that ends a field there. */
+static struct stencil_place place_of(const struct stencil_notes *notes, uint32_t offset)
 {
     uint32_t i = 0;
-    while (i < notes->count && (notes->at[i].start < offset || (at_too && notes->at[i].start == offset)))
+    while (i < notes->count && notes->at[i].start <= offset)
         i++;
     return (struct stencil_place){(uint16_t)i, (uint16_t)(offset - (i > 0 ? notes->at[i - 1].end : 0))};
 }
@@ -37,13 +37,13 @@ static struct stencil_place place_of(const struct stencil_notes *notes, uint32_t
 static void cut_field(struct stencil *s, const struct stencil_notes *notes, uint8_t field, struct field_ref f)
 {
     uint32_t start = field_offset(f), end = start + field_len(f);
-    struct stencil_place to = place_of(notes, end, true);
+    struct stencil_place to = place_of(notes, end);
     if (to.hole > 0 && notes->at[to.hole - 1].start == start && notes->at[to.hole - 1].end == end) {
         s->holes[to.hole - 1].field = field;
         s->holes[to.hole - 1].id = (uint8_t)field_id(f);
         return;
     }
-    s->wide[s->wide_count++] = (struct stencil_field){.start = place_of(notes, start, false),
+    s->wide[s->wide_count++] = (struct stencil_field){.start = place_of(notes, start),
                                                       .end = to,
                                                       .field = field,
                                                       .id = (uint8_t)field_id(f),
@@ -63,7 +63,7 @@ static void cut_fields(struct stencil *s, const struct stencil_notes *notes, con
         s->tenant = id == AW_FIELD_TENANT_ID ? i : s->tenant;
         s->service = id == AW_FIELD_SOURCE_SERVICE ? i : s->service;
     }
-    s->integrity = place_of(notes, p->integrity_at, false);
+    s->integrity = place_of(notes, p->integrity_at);
 }
 
 static void cut_holes(struct stencil *s, const struct stencil_notes *notes, const struct prepared *p)

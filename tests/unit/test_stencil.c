@@ -93,7 +93,7 @@ static void free_all(void)
 
 /* ---- events ---- */
 
-enum kind { ACTION, ACTOR, TARGET, TEXT, INT, DOUBLE, BOOL, NOTHING, OBJECT, ROLE, KINDS };
+enum kind { ACTION, ACTOR, TARGET, TEXT, INT, DOUBLE, BOOL, NOTHING, OBJECT, ROLE, OURS };
 struct setter {
     enum kind kind;
     unsigned path;
@@ -147,7 +147,9 @@ static struct setter draw_setter(uint64_t *random)
     uint64_t r = harness_random(random);
     unsigned path = (unsigned)((r >> 32) % (r % 40 == 0 ? AW_ARRAY_LEN(paths) : USUAL));
     enum kind kind = kinds[(r >> 16) % AW_ARRAY_LEN(kinds)];
-    if (path >= FIRST_KNOWN && kind != TARGET && kind != ROLE && (r >> 8) % 32 > 0)
+    if (r % 64 == 1)
+        kind = OURS;
+    else if (path >= FIRST_KNOWN && kind != TARGET && kind != ROLE && (r >> 8) % 32 > 0)
         kind = TEXT;
     if (kind == OBJECT && (r >> 8) % 8 > 0)
         kind = INT; /* it ends a plan */
@@ -242,6 +244,8 @@ static void apply(struct aw_builder *b, struct setter s, uint64_t *random)
     const char *path = paths[s.path];
     uint64_t r = harness_random(random);
     size_t len;
+    if (s.kind == TEXT && r % 400 == 0)
+        s.kind = (r >> 16) % 2 ? INT : NOTHING; /* this once */
     switch (s.kind) {
     case ACTION:
         (void)aw_set_action(b,
@@ -276,8 +280,16 @@ static void apply(struct aw_builder *b, struct setter s, uint64_t *random)
     case OBJECT:
         (void)aw_set_object(b, path);
         break;
-    default:
+    case ROLE:
         (void)aw_set_text(b, "actor.roles[]", "role", r % 5);
+        if (r % 100 == 9)
+            (void)aw_set_null(b, "actor.roles[0]");
+        break;
+    default: /* members that nobody has to give */
+        if (s.path % 3 == 0)
+            (void)aw_set_int(b, "schemaVersion", r % 10 == 0 ? 2 : 1);
+        else
+            (void)aw_set_bool(b, s.path % 3 == 1 ? "metadataTruncated" : "diffTruncated", r % 4 == 0);
     }
 }
 
@@ -365,6 +377,8 @@ static bool prepare(struct result *r, struct aw_builder *b, const struct how *h)
     diag_reset();
     int rc = event_prepare_builder(h->policy, h->contexts, h->context_count, b, &p);
     tell(r, b, rc, p);
+    if (rc == AW_SUCCESS)
+        memset(p, 0xa5, sizeof *p);                                     /* nothing of it may be what the next one has */
     return followed && plan_followed(plan) && plan->stencil.tries == 0; /* by its stencil */
 }
 
