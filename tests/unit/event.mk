@@ -33,7 +33,8 @@ test_builder_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_builder_t_CFLAGS = $(UNIT_CFLAGS)
 test_builder_t_LDADD = $(UNIT_LIBS) -lm
 
-test_stencil_t_SOURCES = tests/unit/test_stencil.c tests/unit/event_help.h
+test_stencil_t_SOURCES = tests/unit/test_stencil.c tests/unit/event_help.h tests/unit/event_random.c \
+	tests/unit/event_random.h
 test_stencil_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_stencil_t_CFLAGS = $(UNIT_CFLAGS)
 test_stencil_t_LDADD = $(UNIT_LIBS)

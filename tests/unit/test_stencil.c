@@ -6,11 +6,52 @@
 #include "config.h"
 
 #include "event_help.h"
+#include "event_random.h"
 
 #include "base/clock.h"
 #include "event/context.h"
 
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/random.h>
+
+/* ---- what can be made to fail ---- */
+
+static atomic_int no_random;
+ssize_t getrandom(void *buf, size_t len, unsigned flags)
+{
+    (void)flags;
+    if (atomic_load(&no_random)) {
+        errno = ENOSYS;
+        return -1;
+    }
+    memset(buf, 7, len);
+    return (ssize_t)len;
+}
+
+static atomic_int allocations = -1; /* until one fails; negative: none does */
+#ifndef AW_SANITIZED                /* a sanitizer has its own malloc */
+static bool strikes(void)
+{
+    return atomic_load(&allocations) >= 0 && atomic_fetch_sub(&allocations, 1) == 0;
+}
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+void *malloc(size_t n)
+{
+    return strikes() ? NULL : __libc_malloc(n);
+}
+void *calloc(size_t n, size_t size)
+{
+    return strikes() ? NULL : __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t n)
+{
+    return strikes() ? NULL : __libc_realloc(p, n);
+}
+#endif
 
 /* ---- policies ---- */
 
@@ -89,214 +130,6 @@ static void free_all(void)
         event_policy_destroy(policies[i]);
     for (size_t i = 0; i < AW_ARRAY_LEN(contexts); i++)
         aw_context_destroy(contexts[i]);
-}
-
-/* ---- events ---- */
-
-enum kind { ACTION, ACTOR, TARGET, TEXT, INT, DOUBLE, BOOL, NOTHING, OBJECT, ROLE, OURS };
-struct setter {
-    enum kind kind;
-    unsigned path;
-};
-#define SETTERS 30u
-struct shape {
-    size_t count;
-    struct setter setters[SETTERS];
-};
-
-static const char *const paths[] = {"metadata.a",
-                                    "metadata.b",
-                                    "metadata.user.name",
-                                    "metadata.user.deep.er",
-                                    "metadata.http.b",
-                                    "metadata.http.token",
-                                    "metadata.password",
-                                    "metadata.request.headers.authorization",
-                                    "metadata.list[]",
-                                    "metadata.list[].n",
-                                    "metadata.x-token-like",
-                                    "metadata.qu\"ote\n",
-                                    "metadata.a name of some length, so that it takes more than one step to copy",
-                                    "diff.email.old",
-                                    "diff.email.new",
-                                    "diff.password.new",
-                                    "actor.ip",
-                                    "actor.displayName",
-                                    "actor.roles[]",
-                                    "actor.custom",
-                                    "actor.secret",
-                                    "target.displayName",
-                                    "target.zz",
-                                    "context.tenantId",
-                                    "context.sourceService",
-                                    "context.occurredAt",
-                                    "context.traceId",
-                                    "context.own.thing",
-                                    "retentionTag",
-                                    "eventId",
-                                    "outcome",
-                                    "schemaVersion",
-                                    "metadataTruncated",
-                                    "metadata"};
-#define USUAL 31u       /* of the paths: the rest makes most events bad */
-#define FIRST_KNOWN 16u /* from here on most are texts, or the event is bad */
-
-static struct setter draw_setter(uint64_t *random)
-{
-    static const enum kind kinds[] = {TEXT, TEXT, TEXT, TEXT, TEXT, INT, DOUBLE, BOOL, NOTHING, OBJECT, TARGET, ROLE};
-    uint64_t r = harness_random(random);
-    unsigned path = (unsigned)((r >> 32) % (r % 40 == 0 ? AW_ARRAY_LEN(paths) : USUAL));
-    enum kind kind = kinds[(r >> 16) % AW_ARRAY_LEN(kinds)];
-    if (r % 64 == 1)
-        kind = OURS;
-    else if (path >= FIRST_KNOWN && kind != TARGET && kind != ROLE && (r >> 8) % 32 > 0)
-        kind = TEXT;
-    if (kind == OBJECT && (r >> 8) % 8 > 0)
-        kind = INT; /* it ends a plan */
-    return (struct setter){kind, path};
-}
-
-static void draw_shape(struct shape *s, uint64_t *random)
-{
-    s->count = 0;
-    s->setters[s->count++] = (struct setter){ACTION, 0};
-    s->setters[s->count++] = (struct setter){ACTOR, 0};
-    s->setters[s->count++] = (struct setter){TARGET, 0};
-    for (uint64_t n = harness_random(random) % (SETTERS - 3); n > 0; n--)
-        s->setters[s->count++] = draw_setter(random);
-}
-
-static void change_shape(struct shape *s, uint64_t *random)
-{
-    size_t at = harness_random(random) % s->count;
-    if (at < 3 && harness_random(random) % 8 > 0)
-        return; /* without these most events are bad */
-    switch (harness_random(random) % 8) {
-    case 0:
-        draw_shape(s, random);
-        break;
-    case 1:
-    case 2:
-        memmove(&s->setters[at], &s->setters[at + 1], (s->count - at - 1) * sizeof s->setters[0]);
-        s->count -= s->count > 1;
-        break;
-    case 3:
-    case 4:
-        if (s->count < SETTERS)
-            s->setters[s->count++] = draw_setter(random);
-        break;
-    default: /* the same path, of another type */
-        if (s->setters[at].kind >= TEXT && s->setters[at].kind <= NOTHING &&
-            (s->setters[at].path < FIRST_KNOWN || harness_random(random) % 8 == 0))
-            s->setters[at].kind = TEXT + (enum kind)(harness_random(random) % 5);
-    }
-}
-
-/* A text that is usual for the path, or one of all sorts. NUL-terminated; *ret_len. */
-static const char *draw_text(const char *path, uint64_t *random, size_t *ret_len)
-{
-    static const char *const odd[] = {"",
-                                      "\xff",
-                                      "4111 1111 1111 1111",
-                                      "Bearer abcdef0123456789abcdef",
-                                      "see eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
-                                      "ghp_0123456789abcdefghijABCDEFGHIJ012345",
-                                      "***",
-                                      "back\\slash \"quote\" \n",
-                                      "Zo\xc3\xab \xf0\x9f\x98\x80",
-                                      "1234567890123456",
-                                      "user.3b241101-e2bb-4255-8caf-4136c566a962",
-                                      "2024-06-07T06:00:00.001Z",
-                                      "2024-06-07T08:00:00+02:00",
-                                      "SUCCESS",
-                                      "ERROR"};
-    static char text[4096];
-    uint64_t r = harness_random(random);
-    const char *given = NULL;
-    if (r % 60 == 0)
-        given = odd[(r >> 8) % AW_ARRAY_LEN(odd)];
-    else if (strcmp(path, "context.occurredAt") == 0)
-        given = odd[11 + (r >> 8) % 2];
-    else if (strcmp(path, "outcome") == 0)
-        given = odd[13 + (r >> 8) % 2];
-    if (given) {
-        *ret_len = strlen(given);
-        return given;
-    }
-    size_t len = (r >> 8) % 70;
-    if (r % 300 == 1)
-        len = (r >> 20) % (sizeof text - 1);
-    else if (r % 20 == 2)
-        len += 150;
-    for (size_t i = 0; i < len; i++)
-        text[i] = (char)('a' + (r >> 30) % 20 + i % 7);
-    if (r % 16 == 3 && len > 0)
-        text[(r >> 40) % len] = '"';
-    if (r % 64 == 4 && len > 0)
-        text[len - 1] = '\t';
-    text[len] = '\0';
-    *ret_len = len;
-    return text;
-}
-
-static void apply(struct aw_builder *b, struct setter s, uint64_t *random)
-{
-    const char *path = paths[s.path];
-    uint64_t r = harness_random(random);
-    size_t len;
-    if (s.kind == TEXT && r % 400 == 0)
-        s.kind = (r >> 16) % 2 ? INT : NOTHING; /* this once */
-    switch (s.kind) {
-    case ACTION:
-        (void)aw_set_action(b,
-                            r % 50 == 0 ? draw_text("", random, &len)
-                            : r % 2     ? "user.login"
-                                        : "doc.read",
-                            (int)(r >> 8) % 4);
-        break;
-    case ACTOR:
-        (void)aw_set_actor(b, "user", draw_text("", random, &len));
-        break;
-    case TARGET:
-        (void)aw_set_target(b, r % 50 == 0 ? "" : "doc", s.path % 2 ? "d" : NULL);
-        break;
-    case TEXT:
-        path = paths[s.path];
-        const char *text = draw_text(path, random, &len);
-        (void)aw_set_text(b, path, text, len);
-        break;
-    case INT:
-        (void)aw_set_int(b, path, r % 20 == 0 ? 4111111111111111 : (int64_t)(r >> 8) % 100000);
-        break;
-    case DOUBLE:
-        (void)aw_set_double(b, path, (double)(r % 100000) / 1000);
-        break;
-    case BOOL:
-        (void)aw_set_bool(b, path, r % 2);
-        break;
-    case NOTHING:
-        (void)aw_set_null(b, path);
-        break;
-    case OBJECT:
-        (void)aw_set_object(b, path);
-        break;
-    case ROLE:
-        (void)aw_set_text(b, "actor.roles[]", "role", r % 5);
-        if (r % 100 == 9)
-            (void)aw_set_null(b, "actor.roles[0]");
-        break;
-    default: /* members that nobody has to give */
-        if (s.path % 3 == 0)
-            (void)aw_set_int(b, "schemaVersion", r % 10 == 0 ? 2 : 1);
-        else
-            (void)aw_set_bool(b, s.path % 3 == 1 ? "metadataTruncated" : "diffTruncated", r % 4 == 0);
-    }
-}
-
-static void play(struct aw_builder *b, const struct shape *s, uint64_t random)
-{
-    for (size_t i = 0; i < s->count; i++)
-        apply(b, s->setters[i], &random);
 }
 
 /* ---- results ---- */
@@ -408,31 +241,31 @@ static void test_same_as_new(void)
     static struct result from_new, from_used;
     uint64_t random = harness_seed();
     size_t rounds = harness_slow() ? 15000 : 300000, filled = 0, good = 0;
-    struct shape shape;
+    struct event_shape shape;
     struct how how = {.context_count = 0};
     int bad = 0;
     make_all();
     how.policy = policies[0];
-    draw_shape(&shape, &random);
+    random_shape(&shape, &random);
     struct aw_builder *used = aw_builder_create();
     CU_ASSERT_PTR_NOT_NULL_FATAL(used);
     for (size_t i = 0; i < rounds && bad < 3; i++) {
         bool pushed = harness_random(&random) % 32 == 0;
         uint64_t values = harness_random(&random);
         if (i % 100 == 0)
-            draw_shape(&shape, &random);
+            random_shape(&shape, &random);
         else if (harness_random(&random) % 32 == 0)
-            change_shape(&shape, &random);
+            random_change(&shape, &random);
         draw_how(&how, &random);
         struct aw_builder *fresh = aw_builder_create();
         CU_ASSERT_PTR_NOT_NULL_FATAL(fresh);
         if (pushed)
             CU_ASSERT_EQUAL(aw_context_push(contexts[i % AW_ARRAY_LEN(contexts)]), AW_SUCCESS);
-        play(fresh, &shape, values);
+        random_event(fresh, &shape, values);
         (void)prepare(&from_new, fresh, &how);
         good += strncmp(from_new.text, "rc 0\n", 5) == 0;
         aw_builder_reset(used);
-        play(used, &shape, values);
+        random_event(used, &shape, values);
         filled += prepare(&from_used, used, &how);
         bad += compare(i, &from_new, &from_used);
         if (harness_random(&random) % 8 == 0) { /* logged twice, perhaps somewhere else */
@@ -452,4 +285,142 @@ static void test_same_as_new(void)
     free_all();
 }
 
-HARNESS_MAIN("stencil", {"the same as from a new builder", test_same_as_new})
+/* An event with texts of this size; eight more members than a stencil has holes are the most. */
+static void set_members(struct aw_builder *b, size_t members, size_t size)
+{
+    static char text[20000];
+    memset(text, 'x', sizeof text);
+    (void)aw_set_action(b, "a.b", AW_OUTCOME_DENIED);
+    (void)aw_set_actor(b, "user", "u");
+    for (size_t i = 0; i < members; i++) {
+        char path[40];
+        snprintf(path, sizeof path, "metadata.group%zu.m%zu", i % 3, i);
+        (void)aw_set_text(b, path, text, size);
+    }
+}
+
+static struct result expected, got;
+
+/* With a new builder, and then with the used one, which may run out of memory. How many differ? */
+static int both(struct aw_builder *used, size_t round, size_t members, size_t size, int allocations_left)
+{
+    struct how how = {.policy = policies[0]};
+    struct aw_builder *fresh = aw_builder_create();
+    set_members(fresh, members, size);
+    (void)prepare(&expected, fresh, &how);
+    aw_builder_destroy(fresh);
+    aw_builder_reset(used);
+    atomic_store(&allocations, allocations_left);
+    set_members(used, members, size);
+    (void)prepare(&got, used, &how);
+    atomic_store(&allocations, -1);
+    char refused[40];
+    snprintf(refused, sizeof refused, "rc %d\n", AW_ERR_NOMEM);
+    if (allocations_left >= 0 && strncmp(got.text, refused, strlen(refused)) == 0)
+        return 0;
+    return compare(round, &expected, &got);
+}
+
+static void test_many_members(void)
+{
+    int bad = 0;
+    make_all();
+    for (size_t members = 54; members <= 66; members++) {
+        struct aw_builder *used = aw_builder_create();
+        CU_ASSERT_PTR_NOT_NULL_FATAL(used);
+        for (size_t i = 0; i < 6; i++)
+            bad += both(used, members, members, i, -1);
+        aw_builder_destroy(used);
+    }
+    CU_ASSERT_EQUAL(bad, 0);
+    free_all();
+}
+
+static void *go_on(void *arg)
+{
+    static atomic_size_t round;
+    struct aw_builder *used = arg;
+    size_t n = atomic_fetch_add(&round, 1), bad = 0;
+    for (size_t i = 0; i < 4; i++)
+        bad += (size_t)both(used, n, 8, n * 37 + i * 400, -1);
+    return bad ? used : NULL;
+}
+
+/* A thread's work space begins small, whatever the builder has seen elsewhere. */
+static void test_other_threads(void)
+{
+    make_all();
+    struct aw_builder *used = aw_builder_create();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(used);
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *bad = NULL;
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, go_on, used), 0);
+        CU_ASSERT_EQUAL(pthread_join(thread, &bad), 0);
+        CU_ASSERT_PTR_NULL(bad);
+    }
+    aw_builder_destroy(used);
+    free_all();
+}
+
+static void test_no_random(void)
+{
+    make_all();
+    struct how how = {.policy = policies[0]};
+    struct aw_builder *used = aw_builder_create();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(used);
+    int refused = 0, filled = 0;
+    for (int i = 0; i < 1000; i++) {
+        atomic_store(&no_random, i >= 100 && i < 700);
+        aw_builder_reset(used);
+        set_members(used, 5, 10);
+        bool by_stencil = prepare(&got, used, &how);
+        filled += by_stencil;
+        if (strncmp(got.text, "rc 0\n", 5) != 0) {
+            CU_ASSERT(atomic_load(&no_random) && !by_stencil);
+            CU_ASSERT_PTR_NOT_NULL(strstr(got.text, "no random bytes for an event id"));
+            refused++;
+        }
+    }
+    CU_ASSERT(refused > 200 && filled > 400);
+    aw_builder_destroy(used);
+    free_all();
+}
+
+#ifndef AW_SANITIZED
+/* What there is no memory for is refused as such, and nothing of it is in what comes later. */
+static void *run_out(void *arg)
+{
+    static const size_t sizes[] = {10, 10, 12, 14, 3000, 3000, 9, 18000, 18000, 0, 5};
+    struct aw_builder *used = aw_builder_create();
+    int bad = 0, left = *(int *)arg;
+    for (size_t i = 0; i < AW_ARRAY_LEN(sizes) && used; i++)
+        bad += both(used, i, i == 6 ? 3 : 8, sizes[i], left);
+    aw_builder_destroy(used);
+    *(int *)arg = bad;
+    return NULL;
+}
+
+static void test_no_memory(void)
+{
+    make_all();
+    for (int nth = 0; nth < 60; nth++) {
+        pthread_t thread;
+        int arg = nth;
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, run_out, &arg), 0);
+        CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+        CU_ASSERT_EQUAL(arg, 0);
+    }
+    free_all();
+}
+#define MEMORY_TEST                                                                                                    \
+    ,                                                                                                                  \
+    {                                                                                                                  \
+        "no memory", test_no_memory                                                                                    \
+    }
+#else
+#define MEMORY_TEST
+#endif
+
+HARNESS_MAIN("stencil", {"the same as from a new builder", test_same_as_new}, {"many members", test_many_members},
+             {"other threads", test_other_threads}, {"no random bytes", test_no_random} MEMORY_TEST)
