@@ -341,6 +341,15 @@ static void *go_on(void *arg)
     static atomic_size_t round;
     struct aw_builder *used = arg;
     size_t n = atomic_fetch_add(&round, 1), bad = 0;
+    struct how how = {.policy = policies[0]};
+    aw_builder_reset(used);
+    set_members(used, 8, 600 * n);
+    (void)prepare(&got, used, &how); /* before anything else of this thread */
+    struct aw_builder *fresh = aw_builder_create();
+    set_members(fresh, 8, 600 * n);
+    (void)prepare(&expected, fresh, &how);
+    aw_builder_destroy(fresh);
+    bad += (size_t)compare(n, &expected, &got);
     for (size_t i = 0; i < 4; i++)
         bad += (size_t)both(used, n, 8, n * 37 + i * 400, -1);
     return bad ? used : NULL;
