@@ -152,27 +152,29 @@ static inline char *put_made(struct filling *f, struct work *w, uint32_t which, 
 static inline char *fill_holes(const struct stencil *s, struct filling *f, struct work *w,
                                const struct json_node *nodes)
 {
+    char *const begin = f->begin, *out = begin;
     const char *text = s->text;
-    char *out = f->begin;
+    const uint32_t count = s->hole_count;
+    struct field_ref *const fields = w->prepared.fields;
     unsigned flags = 0, odd = 0;
-    for (uint32_t i = 0; i < s->hole_count; i++) {
-        const struct stencil_hole *h = &s->holes[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct stencil_hole h = s->holes[i];
         unsigned escape = 0;
-        out = copy(out, text, h->text);
-        text += h->text;
-        uint32_t start = (uint32_t)(out - f->begin);
-        if (AW_UNLIKELY(h->node >= STENCIL_MADE)) {
-            out = put_made(f, w, h->node, out);
+        out = copy(out, text, h.text);
+        text += h.text;
+        uint32_t start = (uint32_t)(out - begin);
+        if (AW_UNLIKELY(h.node >= STENCIL_MADE)) {
+            out = put_made(f, w, h.node, out);
         } else {
-            const struct json_node *n = &nodes[h->node];
+            const struct json_node *n = &nodes[h.node];
             flags |= n->flags;
-            odd |= (n->type == JSON_STRING) ^ h->string;
+            odd |= (n->type == JSON_STRING) ^ h.string;
             escape = n->flags & JSON_TEXT_ESCAPE;
             out = AW_UNLIKELY(escape) ? text_escape(out, n->text, n->len) : copy(out, n->text, n->len);
         }
-        uint32_t end = (uint32_t)(out - f->begin);
+        uint32_t end = (uint32_t)(out - begin);
         f->ends[i + 1] = end;
-        w->prepared.fields[h->field] = (struct field_ref){start << 8 | h->id, (end - start) << 4 | escape};
+        fields[h.field] = (struct field_ref){start << 8 | h.id, (end - start) << 4 | escape};
     }
     f->odd = odd != 0;
     f->failed |= (flags & JSON_MARKED) != 0;
