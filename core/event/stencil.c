@@ -136,7 +136,7 @@ struct filling {
     char *begin;
     uint64_t now;                     /* 0: nothing is made */
     uint32_t ends[STENCIL_HOLES + 1]; /* of the values; [0]: the beginning */
-    bool failed;                      /* it is not for a stencil */
+    bool failed;                      /* not for a stencil: something is to be masked, or an id cannot be made */
     bool odd;                         /* not of the types that the stencil was cut for */
 };
 
@@ -148,6 +148,18 @@ static inline char *put_made(struct filling *f, struct work *w, uint32_t which, 
     return out + IDS_UUID_LEN;
 }
 
+/* A value that must be escaped, or that a scanner should look at. When there is something to be masked, or nothing to
+ * be scanned at all, that is known elsewhere. */
+static char *put_slowly(struct filling *f, struct work *w, const struct json_node *n, char *out)
+{
+    struct aw_str masked;
+    if ((n->flags & JSON_MARKED) && n->type == JSON_STRING)
+        f->failed |= scan_text(n->text, n->len, "", 0, &w->redactor.arena, &masked) != 0;
+    else if (n->flags & JSON_MARKED)
+        f->failed |= scan_number(n->text, n->len);
+    return n->flags & JSON_TEXT_ESCAPE ? text_escape(out, n->text, n->len) : copy(out, n->text, n->len);
+}
+
 /* Returns the end. */
 static inline char *fill_holes(const struct stencil *s, struct filling *f, struct work *w,
                                const struct json_node *nodes)
@@ -156,7 +168,7 @@ static inline char *fill_holes(const struct stencil *s, struct filling *f, struc
     const char *text = s->text;
     const uint32_t count = s->hole_count;
     struct field_ref *const fields = w->prepared.fields;
-    unsigned flags = 0, odd = 0;
+    unsigned odd = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct stencil_hole h = s->holes[i];
         unsigned escape = 0;
@@ -167,17 +179,16 @@ static inline char *fill_holes(const struct stencil *s, struct filling *f, struc
             out = put_made(f, w, h.node, out);
         } else {
             const struct json_node *n = &nodes[h.node];
-            flags |= n->flags;
             odd |= (n->type == JSON_STRING) ^ h.string;
             escape = n->flags & JSON_TEXT_ESCAPE;
-            out = AW_UNLIKELY(escape) ? text_escape(out, n->text, n->len) : copy(out, n->text, n->len);
+            out = AW_UNLIKELY(n->flags & (JSON_TEXT_ESCAPE | JSON_MARKED)) ? put_slowly(f, w, n, out)
+                                                                           : copy(out, n->text, n->len);
         }
         uint32_t end = (uint32_t)(out - begin);
         f->ends[i + 1] = end;
         fields[h.field] = (struct field_ref){start << 8 | h.id, (end - start) << 4 | escape};
     }
     f->odd = odd != 0;
-    f->failed |= (flags & JSON_MARKED) != 0;
     return copy(out, text, s->tail);
 }
 

@@ -6,8 +6,8 @@
  *
  * A stencil is good for one plan (whatever changes the plan forgets it) and one policy, and for events without
  * contexts. It only knows values that are copied or escaped. Whatever else could come of a value is left to the
- * ordinary way, which is always open: text that a scanner should look at, another type, a size over a limit, an action,
- * an id or a time that is worth a word.
+ * ordinary way, which is always open: a secret in a text, another type, a size over a limit, an action, an id or a time
+ * that is worth a word.
  */
 #ifndef AW_STENCIL_H
 #define AW_STENCIL_H

@@ -47,11 +47,12 @@ static uint32_t crc_by_definition(uint32_t crc, const uint8_t *p, size_t n)
 
 static void crc_of_every_length(void)
 {
-    static uint8_t buf[1400];
+    static uint8_t buf[8000];
     uint64_t state = harness_seed();
     for (size_t i = 0; i < sizeof buf; i++)
         buf[i] = (uint8_t)harness_random(&state);
-    for (size_t n = 0; n <= 1300; n++) {
+    for (size_t i = 0; i <= 1600; i++) {
+        size_t n = i <= 1300 ? i : harness_random(&state) % 7900; /* then of every number of pieces */
         size_t at = harness_random(&state) % 8;
         uint32_t start = (uint32_t)harness_random(&state);
         if (hash_crc32c(start, buf + at, n) != crc_by_definition(start, buf + at, n))
