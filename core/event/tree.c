@@ -411,32 +411,30 @@ static inline uint32_t planned(struct event_tree *t, unsigned slot, const char *
 
 /* ---- setting ---- */
 
-/* The common case: a text, where the plan expects one from this setter. False: nothing has happened. */
-static inline bool set_planned_text(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v)
+bool tree_set_planned(struct event_tree *t, unsigned slot, const char *path, uint8_t type, const char *text, size_t len)
 {
     struct event_plan *p = t->plan;
     unsigned c;
-    if (v->type != JSON_STRING || !p || p->mode != PLAN_FOLLOW || p->at == p->count || v->len > EVENT_MAX_JSON)
+    if (!p || p->mode != PLAN_FOLLOW || p->at == p->count || len > EVENT_MAX_JSON)
         return false;
     const struct plan_step *s = &p->steps[p->at];
     if (AW_UNLIKELY(s->slot != slot || (slot == SLOT_NONE && strcmp(p->text + s->path, path) != 0)))
         return false;
-    const char *text = keep_text(t, v->text, v->len, &c);
-    if (AW_UNLIKELY(!text || ((c & TEXT_NON_ASCII) && !text_utf8_valid(text, v->len))))
+    const char *copy = keep_text(t, text, len, &c);
+    if (AW_UNLIKELY(!copy || ((c & TEXT_NON_ASCII) && !text_utf8_valid(copy, len))))
         return false;
-    unsigned flags = (c & TEXT_ESCAPE) | (scan_suspicious(text, v->len) ? JSON_MARKED : 0);
+    unsigned flags = (c & TEXT_ESCAPE) | (scan_suspicious(copy, len) ? JSON_MARKED : 0);
     struct json_node *n = &t->doc.nodes[s->node];
-    n->text = text;
-    n->len = (uint32_t)v->len;
-    n->type = JSON_STRING;
+    n->text = copy;
+    n->len = (uint32_t)len;
+    n->type = type;
     n->flags = (uint8_t)((n->flags & (JSON_KEY_ESCAPE | JSON_KEY_NON_ASCII)) | flags);
-    t->bound += (c & TEXT_ESCAPE ? 6 : 1) * v->len;
+    t->bound += (c & TEXT_ESCAPE ? 6 : 1) * len;
     p->at++;
     return true;
 }
 
-static int set_any(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v,
-                   const char **ret_why)
+static int set(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v, const char **ret_why)
 {
     struct value value;
     int rc = make_value(t, v, &value, ret_why);
@@ -458,12 +456,12 @@ static int set_any(struct event_tree *t, unsigned slot, const char *path, const 
 
 int tree_set_slot(struct event_tree *t, unsigned slot, const struct tree_value *v, const char **ret_why)
 {
-    return AW_LIKELY(set_planned_text(t, slot, "", v)) ? AW_SUCCESS : set_any(t, slot, NULL, v, ret_why);
+    return set(t, slot, NULL, v, ret_why);
 }
 
 int tree_set(struct event_tree *t, const char *path, const struct tree_value *v, const char **ret_why)
 {
-    return AW_LIKELY(set_planned_text(t, SLOT_NONE, path, v)) ? AW_SUCCESS : set_any(t, SLOT_NONE, path, v, ret_why);
+    return set(t, SLOT_NONE, path, v, ret_why);
 }
 
 /* ---- copies ---- */
