@@ -16,6 +16,7 @@
 
 struct aw_deadletters {
     struct settings *settings;
+    struct privacy *privacy; /* made with the first replay */
     struct diag_out diag;
 };
 
@@ -43,6 +44,7 @@ void aw_deadletters_close(struct aw_deadletters *letters)
 {
     if (!letters)
         return;
+    privacy_destroy(letters->privacy);
     settings_destroy(letters->settings);
     free(letters);
 }
@@ -412,6 +414,8 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
     int rc = deadletter_claim(dl);
     if (rc < 0)
         return io_problem(dl, rc);
+    if (!h->privacy && (rc = privacy_create(h->settings, &h->privacy)) != 0)
+        return rc;
     rc = plugin_load(&s->spec, &plugin);
     const struct aw_sink_class *class = rc == 0 ? plugin_sink(plugin, s->plugin) : NULL;
     if (rc == 0 && !class)
@@ -425,6 +429,8 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
                                      .settings = s->delivery,
                                      .diag = h->diag,
                                      .deadletters = dl,
+                                     .pii = s->pii >= SETTINGS_PII_DROP ? h->privacy->pii : NULL,
+                                     .pseudonyms = s->pii == SETTINGS_PII_PSEUDONYMIZE ? &h->privacy->key : NULL,
                                      .first_seq = o->first_seq,
                                      .last_seq = last,
                                      .deadline_ns = logger_deadline(o->timeout_ms),

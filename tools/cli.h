@@ -22,6 +22,7 @@
 #define EXIT_FINDINGS 1
 #define EXIT_USAGE 2
 #define EXIT_UNREADABLE 3
+#define EXIT_VIEW 4 /* verify: good, but the content of views was not verified */
 
 /* ---- the table of subcommands (table.c) ------------------------------------------------------------------------- */
 
@@ -32,6 +33,7 @@ enum {
     OPT_AFTER,
     OPT_ALL,
     OPT_BEFORE,
+    OPT_AGAINST,
     OPT_COLUMNS,
     OPT_COMPLETE,
     OPT_COMPLETION,
@@ -62,6 +64,7 @@ enum {
     OPT_TIMEOUT,
     OPT_UNTIL,
     OPT_VERIFY,
+    OPT_VIEWS,
 };
 
 struct cli_option {
@@ -217,6 +220,7 @@ int cmd_stats(struct cli_args *args);
 int cmd_plugins(struct cli_args *args);
 int cmd_deadletter(struct cli_args *args);
 int cmd_journal(struct cli_args *args);
+int cmd_pseudonym(struct cli_args *args);
 int cmd_version(struct cli_args *args);
 int cmd_help(struct cli_args *args);
 void help_command(const struct cli_command *command); /* its --help, on stdout */

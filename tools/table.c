@@ -58,9 +58,17 @@ static const struct cli_option verify_options[] = {
     {OPT_EXPECT, "expect", "SCOPE=HASH", NULL,
      "this event must be there: a head known from elsewhere; may be repeated"},
     {OPT_EXPECT_FILE, "expect-file", "FILE", "@file", "such lines from a file, as --heads writes them"},
+    {OPT_VIEWS, "views", NULL, NULL, "the trail may be one of views without personal data: exit 0, not 4"},
+    {OPT_AGAINST, "against", "STORE", "@store", "the full trail: every view is compared with its event"},
+    {'k', "key", "WHERE", NULL, "with --against: key of pseudonyms, file:PATH or env:NAME; may be repeated"},
     {OPT_HEADS, "heads", "FILE", "@file", "write the newest hash of every scope to this file"},
     {OPT_MAX_FINDINGS, "max-findings", "N", NULL, "findings to print for each store, default 1000; all are counted"},
     {'q', "quiet", NULL, NULL, "the verdict only"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option pseudonym_options[] = {
+    {'k', "key", "WHERE", NULL, "the key, file:PATH or env:NAME; may be repeated; default: the configuration's"},
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -130,7 +138,8 @@ const struct cli_command cli_commands[] = {
     {"verify", "[STORE…]", "verify the hash chains of a trail",
      "STORE is a sink of the configuration, PLUGIN:PATH, or a path. Default: the first sink that can be read.",
      "auditwell verify\nauditwell verify audit.jsonl audit.db\nauditwell verify --heads heads.txt audit.jsonl\n"
-     "auditwell verify --expect-file heads.txt audit.jsonl\n",
+     "auditwell verify --expect-file heads.txt audit.jsonl\n"
+     "auditwell verify --against audit.jsonl audit.db\n",
      "@store", verify_options, cmd_verify},
     {"query", "[STORE]", "print events of a trail",
      "Columns: time, outcome, action, actor, target, tenant, id, seq, hash, location, cursor, or any field path.",
@@ -140,6 +149,11 @@ const struct cli_command cli_commands[] = {
      "@store", query_options, cmd_query},
     {"tail", "[STORE]", "print the newest events of a trail", "Like query, but the last events, oldest of them first.",
      "auditwell tail\nauditwell tail -n 20 audit.jsonl\n", "@store", query_options, cmd_tail},
+    {"pseudonym", "VALUE|-", "print the pseudonym of a value",
+     "What stands in place of VALUE where a sink has pii = \"pseudonymize\", so that a person can be found there "
+     "again.\n"
+     "VALUE - is read from standard input: then it is not in the list of processes. One line for each key.",
+     "auditwell pseudonym --key file:key - < name.txt\n", NULL, pseudonym_options, cmd_pseudonym},
     {"stats", "", "show the journal's and the sinks' state",
      "Opens the journal without delivering. Only one process can: when another has it, its pid is told.",
      "auditwell stats\nauditwell stats --json\n", NULL, no_options, cmd_stats},

@@ -242,7 +242,7 @@ int dl_record(const struct dl_line *line, void **ret_buffer, struct record_view 
         h.total_len > RECORD_MAX || h.total_len < table || h.json_len > h.total_len - table ||
         h.integrity_at > h.json_len)
         return -EBADMSG;
-    const struct record_view head = {&h, NULL, NULL};
+    const struct record_view head = {.head = &h};
     size_t member = sizeof "\"integrity\":," - 1 + record_render_integrity(&head, integrity);
     if (line->event.len != h.json_len + member)
         return -EBADMSG;

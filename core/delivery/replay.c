@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "delivery/viewing.h"
 #include "delivery/worker.h"
 
 #include <inttypes.h>
@@ -37,6 +38,7 @@ struct replay {
     struct item *items;
     size_t count, limit; /* of items; events a call may hold while a culprit is looked for, 0 = all */
     struct event_batch *batch;
+    struct event_viewer *viewer; /* NULL: the sink gets events in full */
     uint8_t *status;
     size_t *slot;      /* index in items of each event that is sent */
     uint32_t failures; /* in a row */
@@ -83,7 +85,8 @@ static bool wait_a_little(struct replay *r, uint32_t retry_after_ms)
 static int create(struct replay *r)
 {
     const struct replay_options *o = r->o;
-    if (host_create(o->name, &o->diag, &r->host) < 0 || event_batch_create(&r->batch) < 0)
+    if (host_create(o->name, &o->diag, &r->host) < 0 || event_batch_create(&r->batch) < 0 ||
+        (o->pii && event_viewer_create(o->pii, o->pseudonyms, &r->viewer) < 0))
         return diag_problem(AW_ERR_NOMEM, o->where, "out of memory");
     if (o->sink->thread_model < AW_THREADS_SERIAL_INSTANCE && !(r->class_mutex = worker_class_mutex(o->sink)))
         return diag_problem(AW_ERR_NOMEM, o->where, "out of memory");
@@ -194,7 +197,13 @@ static int gather(struct replay *r, size_t *ret_sent)
     for (size_t i = 0; i < r->count && n < limit; i++) {
         if (r->items[i].status != AW_EVENT_RETRY || r->items[i].same_as_before)
             continue;
-        if (event_batch_add(r->batch, &r->items[i].view) < 0)
+        int rc = viewing_add(r->viewer, r->batch, &r->items[i].view);
+        if (viewing_fault(rc)) {
+            r->items[i].status = AW_EVENT_REJECTED;
+            snprintf(r->items[i].text, sizeof r->items[i].text, "%s", viewing_fault(rc));
+            continue;
+        }
+        if (rc < 0)
             return diag_problem(AW_ERR_NOMEM, r->o->where, "out of memory");
         r->slot[n++] = i;
     }
@@ -431,6 +440,7 @@ int replay_run(const struct replay_options *o, struct aw_replay_report *ret)
         (void)fs_close(r.fd); /* only read */
     dl_index_free(&r.index);
     event_batch_destroy(r.batch);
+    event_viewer_destroy(r.viewer);
     host_destroy(r.host);
     schema_config_destroy(o->config);
     free(r.wanted);

@@ -19,6 +19,8 @@ struct replay_options {
     struct delivery_settings settings;
     struct diag_out diag;
     struct deadletter *deadletters; /* claimed */
+    const struct event_pii *pii; /* as in struct delivery_options: letters are full events, the sink may not get them */
+    const struct pseudonym_key *pseudonyms;
     uint64_t first_seq, last_seq;
     uint64_t deadline_ns; /* mono: no new try after it; a call of the plugin may take longer */
     /* What became of a letter: AW_REPLAY_*; text is the reason of a refusal. NULL: nobody asks. */

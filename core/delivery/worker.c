@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "delivery/retry.h"
+#include "delivery/viewing.h"
 
 #include <stdio.h>
 
@@ -116,6 +117,11 @@ static void signal_change(struct delivery *d)
     if (d->waiters > 0)
         pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    if (d->watch) {
+        pthread_mutex_lock(&d->watch->mutex);
+        pthread_cond_broadcast(&d->watch->changed);
+        pthread_mutex_unlock(&d->watch->mutex);
+    }
 }
 
 static void acknowledge(struct delivery *d, uint64_t seq)
@@ -140,6 +146,7 @@ static void give_up_until_reopened(struct delivery *d)
     d->failed_for_good = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    signal_change(d);
     diag_log(&d->diag, AW_LOG_ERROR, d->name,
              "stopped: the sink says its configuration is wrong; events wait in the journal until it is mended and "
              "reopened");
@@ -309,8 +316,9 @@ static void flush_sink(struct delivery *d)
         return;
     }
     succeeded(d);
-    uint64_t upto = durable < d->accepted_seq ? durable : d->accepted_seq;
-    if (durable < d->accepted_seq)
+    bool all = durable >= d->given_seq; /* behind it are only events that are missing */
+    uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
+    if (!all)
         d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
     else
         d->flush_pending = false;
@@ -330,6 +338,11 @@ static bool dead_letter(struct delivery *d, size_t view, const char *reason)
     diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s",
              (unsigned long long)d->views[view].head->seq, reason, deadletter_path(d->deadletters));
     atomic_fetch_add_explicit(&d->rejected, 1, memory_order_relaxed);
+    pthread_mutex_lock(&d->mutex);
+    uint64_t seq = d->views[view].head->seq;
+    if (d->waiters > 0 && seqset_add(&d->refused, seq, seq) < 0)
+        d->refused_unknown = true;
+    pthread_mutex_unlock(&d->mutex);
     return true;
 }
 
@@ -361,6 +374,21 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
     d->open_count--;
 }
 
+/* Puts one event into the call under way, as the sink may have it. -ENODATA: it went to the dead letters, in full,
+ * since no view can ever be made of it. */
+static int add_event(struct delivery *d, size_t view)
+{
+    int rc = viewing_add(d->viewer, d->retry, &d->views[view]);
+    const char *fault = viewing_fault(rc);
+    if (!fault)
+        return rc;
+    if (!dead_letter(d, view, fault))
+        return -EIO;
+    d->final[view] = AW_EVENT_REJECTED;
+    d->open_count--;
+    return -ENODATA;
+}
+
 /* Gathers the unsettled events of the batch in hand. */
 static int gather_open(struct delivery *d, size_t *ret_count)
 {
@@ -369,9 +397,11 @@ static int gather_open(struct delivery *d, size_t *ret_count)
     for (size_t i = 0; i < d->count && n < limit; i++) {
         if (d->final[i] != AW_EVENT_RETRY)
             continue;
-        if (event_batch_add(d->retry, &d->views[i]) < 0)
-            return -ENOMEM;
-        d->slot[n++] = (uint32_t)i;
+        int rc = add_event(d, i);
+        if (rc == 0)
+            d->slot[n++] = (uint32_t)i;
+        else if (rc != -ENODATA)
+            return rc;
     }
     memset(d->status, AW_EVENT_UNKNOWN, n);
     *ret_count = n;
@@ -424,7 +454,7 @@ static void finish_batch(struct delivery *d)
     for (size_t i = 0; i < d->count && !waits; i++)
         waits = d->final[i] == SETTLED_ACCEPTED && d->class->flush && d->class->durability != AW_DURABLE_NEVER;
     uint64_t last = d->views[d->count - 1].head->seq;
-    d->accepted_seq = last;
+    d->given_seq = d->accepted_seq = last;
     if (!waits)
         acknowledge(d, last);
     else if (!d->flush_pending) {
@@ -438,10 +468,14 @@ static void finish_batch(struct delivery *d)
 
 static void write_open(struct delivery *d)
 {
-    size_t sent;
+    size_t sent = 0;
     uint32_t retry_after_ms;
     if (gather_open(d, &sent) < 0) {
         back_off(d, AW_E_NOMEM, 0, "write");
+        return;
+    }
+    if (sent == 0) { /* each one went to the dead letters */
+        finish_batch(d);
         return;
     }
     d->attempts++;
@@ -479,6 +513,12 @@ static void read_batch(struct delivery *d)
     }
     memset(d->final, AW_EVENT_RETRY, n);
     d->count = d->open_count = n;
+    uint64_t passed = journal_cursor_passed(d->cursor);
+    if (n == 0 && passed > d->accepted_seq) { /* the journal's last events are missing: nobody waits for them */
+        d->accepted_seq = passed;
+        if (!d->flush_pending)
+            acknowledge(d, passed);
+    }
 }
 
 struct wants {
@@ -573,5 +613,6 @@ void *worker_main(void *arg)
     d->ended = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    signal_change(d);
     return NULL;
 }

@@ -491,7 +491,7 @@ static void settle(struct recovery *r, bool clean)
     atomic_store(&j->written_seq, r->last);
     atomic_store(&j->durable_seq, clean ? r->last : 0);
     atomic_store(&j->dirty, !clean);
-    atomic_store(&j->full, bytes >= j->quota);
+    atomic_store(&j->full, bytes >= j->quota ? FULL_QUOTA : 0);
     j->missing = r->missing;
     r->missing = (struct seq_set){NULL, 0, 0};
     segments_update_oldest(j);

@@ -27,9 +27,9 @@ extern "C" {
 #define AW_SUCCESS 0
 #define AW_ERR_INVALID_EVENT (-1)   /* the event breaks a rule; aw_problems() lists every one */
 #define AW_ERR_EVENT_TOO_LARGE (-2) /* over limits.event with over_limit = "reject" */
-#define AW_ERR_DROPPED (-3)         /* mode "drop": no room now; counted */
+#define AW_ERR_DROPPED (-3)         /* mode "drop": no room now; counted, and recorded in the chain later */
 #define AW_ERR_QUEUE_FULL (-4)      /* no room within queue.timeout; the event was not taken */
-#define AW_ERR_WRITE_FAILED (-5)    /* the journal could not store it; the event was not taken, or not made durable */
+#define AW_ERR_WRITE_FAILED (-5)    /* not stored or not made durable; mode "block": not enough sinks can have it */
 #define AW_ERR_SHUTDOWN (-6)        /* the logger is closing or closed */
 #define AW_ERR_TIMEOUT (-7)         /* the time-out passed first; what was accepted stays accepted */
 #define AW_ERR_CONFIG (-8)          /* audit.conf or a plugin is wrong */
@@ -259,6 +259,12 @@ AW_API int64_t aw_json_field(const char *json, size_t len, const char *path, cha
 #define AW_FINDING_TRUNCATED 90   /* ends before an event that is known to exist */
 #define AW_FINDING_MISSING 100    /* a scope or the whole trail that is known to exist is absent */
 #define AW_FINDING_UNREADABLE 110 /* the store failed while being read */
+#define AW_FINDING_VIEW 120       /* a view in a trail of full events, or the other way round */
+
+#define AW_VERDICT_GOOD 0
+#define AW_VERDICT_FINDINGS 1
+#define AW_VERDICT_VIEW                                                                                                \
+    2 /* no finding, but views without personal data: order and identity are verified, content is not */
 
 struct aw_finding {
     uint32_t struct_size;
@@ -266,12 +272,12 @@ struct aw_finding {
     const char *scope;            /* never NULL; "" = the trail as a whole */
     const char *location;         /* "audit.jsonl:17" */
     const char *event_id;         /* "" = unknown */
-    const char *expected, *found; /* hashes, seqs or words; "" = does not apply */
+    const char *expected, *found; /* hashes, seqs, values or words; "" = does not apply */
     const char *message;          /* one sentence */
 };
 struct aw_scope_report {
     uint32_t struct_size;
-    int32_t verdict; /* 0 good, 1 findings */
+    int32_t verdict; /* AW_VERDICT_* */
     const char *scope;
     uint64_t count, findings;
     const char *first_location, *last_location;
@@ -279,13 +285,20 @@ struct aw_scope_report {
     const char *first_time, *last_time; /* occurredAt */
     uint64_t first_seq, last_seq;       /* 0 = unknown */
     int32_t starts_at_origin;           /* 1: the first event has no predecessor; 0: the trail begins in mid-chain */
+    int32_t reserved;
+    uint64_t views;        /* events that say they are views (audit-event(7), integrity.view) */
+    uint64_t by_reference; /* of those: content not verified, since fields were changed and nothing was compared */
+    uint64_t view_fields;  /* fields that they say were dropped or pseudonymized */
 };
 struct aw_verify_report {
     uint32_t struct_size; /* set by the caller */
-    int32_t verdict;      /* 0 good, 1 findings */
+    int32_t verdict;      /* AW_VERDICT_* */
     uint64_t events, scopes, findings;
     uint64_t bytes;
     uint64_t first_seq, last_seq;
+    uint64_t views, by_reference, view_fields; /* as in aw_scope_report */
+    uint64_t compared;                         /* views compared with the full event of their hash */
+    uint64_t by_form; /* pseudonyms of which only the form could be looked at: no key of their key id was given */
 };
 struct aw_verify_options {
     uint32_t struct_size;
@@ -298,9 +311,17 @@ struct aw_verify_options {
     void (*on_progress)(void *arg, uint64_t events, uint64_t bytes, uint64_t bytes_total); /* at most 10 a second */
     void *arg;
     const char *expect_head; /* NULL, or "SCOPE=HASH[,…]": heads known from elsewhere (S1, S2) */
+    /* NULL, or the trail that the views were made of: it is verified first (its findings count, its scopes are not
+     * given), then every view is compared with its event of the same hash. Another store than the one verified. */
+    struct aw_store *against;
+    const char *const *keys; /* with against: keys of pseudonyms, "file:/PATH", "env:NAME" or "credential:NAME" */
+    size_t key_count;
 };
 #define AW_VERIFY_COMPLETE (1u << 0) /* every chain must begin at its origin */
 #define AW_VERIFY_PARTIAL (1u << 1)  /* an excerpt (one tenant, a time range): gaps between seqs are not findings */
+/* The trail may hold views from one of its ends on (the sink's pii was changed once): without it they are findings when
+ * they stand among full events. */
+#define AW_VERIFY_VIEWS (1u << 2)
 /* AW_SUCCESS when the whole store was read, whatever the verdict; callbacks come from the calling thread. */
 AW_API int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report);
 
@@ -550,6 +571,14 @@ struct aw_trim_report {
 AW_API int aw_journal_trim(struct aw_journal *journal, uint32_t flags,
                            void (*on_segment)(void *arg, const struct aw_journal_segment *segment), void *arg,
                            struct aw_trim_report *report);
+/* ---- personal data -----------------------------------------------------------------------------------------------*/
+#define AW_PSEUDONYM_SIZE 64 /* of a buffer that holds any pseudonym and its NUL */
+/* The pseudonym that a sink with pii = "pseudonymize" gets in place of a value: of a text its bytes, of another value
+ * its canonical JSON. key: "file:/PATH", "env:NAME" or "credential:NAME"; NULL: pseudonym_key of the configuration at
+ * config_path (NULL: as in aw_open_options). AW_ERR_CONFIG: there is no key, or it cannot be used; AW_ERR_USAGE: size
+ * is too small. */
+AW_API int aw_pseudonym(const char *config_path, const char *key, const char *value, size_t len, char *buffer,
+                        size_t size);
 
 #ifdef __cplusplus
 }

@@ -18,8 +18,19 @@ oracle_t_CFLAGS = $(fault_t_CFLAGS)
 oracle_t_LDADD = $(fault_t_LDADD)
 oracle_t_LDFLAGS = $(fault_t_LDFLAGS)
 
-fault-long: all fault.t
+check_PROGRAMS += power.t
+TESTS += power.t
+power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h \
+	tests/fault/disk_private.h tests/fault/oracle.c tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+power_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+power_t_CFLAGS = $(fault_t_CFLAGS)
+power_t_LDADD = $(fault_t_LDADD)
+power_t_LDFLAGS = $(fault_t_LDFLAGS)
+
+fault-long: all fault.t power.t crash.t
 	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./fault.t
+	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./power.t
+	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./crash.t
 endif
 endif
 .PHONY: fault-long

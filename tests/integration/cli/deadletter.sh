@@ -81,7 +81,21 @@ dead show --seq 100
 is "show --seq: none" "0 0" "$status $(lines out)"
 has "it is said" err "no such letter"
 
+# ---- a sink that does not get personal data ----
+dir=v
+rm -rf v && box v picky
+sed -i 's/^sinks = ( {/pii = ( "actor.id", "metadata.text" );\npseudonym_key = "file:key";\nsinks = ( { pii = "pseudonymize";/' v/audit.conf
+echo "0123456789abcdef0123456789abcdef" >v/key && chmod 600 v/key
+some_bad 3 | "$aw" log -q -c v/audit.conf
+has "a letter is the whole event" v/journal/deadletter/box.jsonl '"id":"u3"'
+: >v/box.picky.tolerant
+dead replay --sink box
+is "replay of a view" 0 "$status"
+is "the sink has all" 3 "$(lines v/box.picky)"
+! grep -E '"u[0-9]"|quoted' v/box.picky >leaked && pass "and no personal data" || fail "and no personal data" "$(cat leaked)"
+
 # ---- replay: refused again, then taken ----
+dir=a
 dead replay --sink box --dry-run
 is "dry run" 0 "$status"
 is "dry run: counts" "3 letters would be replayed" "$(tail -n 1 out)"
