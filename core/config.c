@@ -202,9 +202,9 @@ static void check_plugin_path(struct settings_impl *s)
 
 /* ---- to the typed structs ---- */
 
-static const struct event_rule *rules(struct settings_impl *s, size_t slot, const char *key, size_t *ret_count)
+static const struct event_rule *rules_of(struct settings_impl *s, size_t slot, const struct config_value *v,
+                                         size_t *ret_count)
 {
-    const struct config_value *v = value(s, GROUP_REDACTION, key);
     *ret_count = 0;
     if (!v->set || v->count == 0)
         return NULL;
@@ -217,6 +217,11 @@ static const struct event_rule *rules(struct settings_impl *s, size_t slot, cons
         s->rules[slot][i] = (struct event_rule){v->items[i].text, v->items[i].where ? v->items[i].where : v->where};
     *ret_count = v->count;
     return s->rules[slot];
+}
+
+static const struct event_rule *rules(struct settings_impl *s, size_t slot, const char *key, size_t *ret_count)
+{
+    return rules_of(s, slot, value(s, GROUP_REDACTION, key), ret_count);
 }
 
 static const char *host_text(struct settings_impl *s)
@@ -268,6 +273,13 @@ static void fill_event(struct settings_impl *s)
     e->instance = non_empty(text(s, GROUP_TOP, "instance"));
 }
 
+static void fill_privacy(struct settings_impl *s)
+{
+    s->pub.pii = rules_of(s, 4, value(s, GROUP_TOP, "pii"), &s->pub.pii_count);
+    s->pub.pseudonym_key = text(s, GROUP_TOP, "pseudonym_key");
+    s->pub.pseudonym_key_where = where_of(s, GROUP_TOP, "pseudonym_key");
+}
+
 static void fill_journal(struct settings_impl *s)
 {
     struct journal_options *j = &s->pub.journal;
@@ -281,16 +293,51 @@ static void fill_journal(struct settings_impl *s)
                     "journal = { path = \"/…\"; }");
     }
     j->max_size = (uint64_t)number(s, GROUP_JOURNAL, "max_size");
+    j->min_free = (uint64_t)number(s, GROUP_JOURNAL, "min_free");
     j->segment_size = (uint64_t)number(s, GROUP_JOURNAL, "segment_size");
     j->ring_size = (uint64_t)number(s, GROUP_JOURNAL, "ring_size");
     j->sync_interval_ns = (uint64_t)number(s, GROUP_JOURNAL, "sync_interval");
     j->chained = is(s, GROUP_INTEGRITY, "mode", "chain");
-    s->pub.durability = is(s, GROUP_JOURNAL, "durability", "disk") ? SETTINGS_DURABLE_DISK : SETTINGS_DURABLE_PROCESS;
-    s->pub.mode = is(s, GROUP_TOP, "mode", "block")  ? SETTINGS_MODE_BLOCK
-                  : is(s, GROUP_TOP, "mode", "drop") ? SETTINGS_MODE_DROP
-                                                     : SETTINGS_MODE_QUEUE;
-    s->pub.all_or_nothing = is(s, GROUP_TOP, "fanout", "all_or_nothing");
-    s->pub.queue_timeout_ns = (uint64_t)number(s, GROUP_QUEUE, "timeout");
+}
+
+static void fill_service(struct settings_impl *s)
+{
+    const char *mode = text(s, GROUP_TOP, "mode"), *durability = text(s, GROUP_JOURNAL, "durability");
+    s->pub.service = (struct settings_service){
+        .mode = settings_mode(mode ? mode : "queue"),
+        .durability = settings_durability(durability ? durability : "process"),
+        .timeout_ns = (uint64_t)number(s, GROUP_QUEUE, "timeout"),
+    };
+    if (s->pub.service.mode == SETTINGS_MODE_DROP && s->pub.service.durability == SETTINGS_DURABLE_DISK)
+        PROBLEM(
+            s, where_of(s, GROUP_TOP, "mode"),
+            "mode: \"drop\" never waits, journal.durability = \"disk\" (%s) waits for the disk: write another mode, or "
+            "durability = \"process\"",
+            where_of(s, GROUP_JOURNAL, "durability"));
+    for (size_t i = 0; i < s->files.count; i++) {
+        const struct settings_file *f = s->files.list[i];
+        const config_setting_t *list = f->parsed ? config_lookup(&f->config, "actions") : NULL;
+        if (list)
+            settings_take_actions(s, list);
+    }
+}
+
+/* Which sinks an event needs. */
+static void fill_fanout(struct settings_impl *s, size_t enabled)
+{
+    bool quorum = is(s, GROUP_TOP, "fanout", "quorum"), set = value(s, GROUP_TOP, "quorum")->set;
+    int64_t k = number(s, GROUP_TOP, "quorum");
+    s->pub.fanout = quorum                                         ? SETTINGS_FANOUT_QUORUM
+                    : is(s, GROUP_TOP, "fanout", "all_or_nothing") ? SETTINGS_FANOUT_ALL
+                                                                   : SETTINGS_FANOUT_BEST_EFFORT;
+    s->pub.quorum = set ? (uint32_t)k : 0;
+    if (quorum && !set)
+        PROBLEM(s, where_of(s, GROUP_TOP, "fanout"), "fanout: \"quorum\" needs quorum = how many sinks");
+    else if (set && !quorum)
+        PROBLEM(s, where_of(s, GROUP_TOP, "quorum"), "quorum: expected fanout = \"quorum\" with it");
+    else if (quorum && (uint64_t)k > enabled)
+        PROBLEM(s, where_of(s, GROUP_TOP, "quorum"),
+                "quorum: expected at most the %zu sinks that are enabled, found %lld", enabled, (long long)k);
 }
 
 static void take_all_sinks(struct settings_impl *s)
@@ -307,6 +354,7 @@ static void take_all_sinks(struct settings_impl *s)
     size_t enabled = 0;
     for (size_t i = 0; i < s->pub.sink_count; i++)
         enabled += s->pub.sinks[i].enabled;
+    fill_fanout(s, enabled);
     if (enabled == 0 && all_parsed && s->problems == 0)
         PROBLEM(s, s->pub.source,
                 "sinks: expected at least one sink that is enabled, found none; write "
@@ -328,6 +376,7 @@ void settings_destroy(struct settings *settings)
         free(s->strings[i]);
     free(s->strings);
     free(s->pub.sinks);
+    free(s->pub.actions);
     free(s->journal_path);
     free(s->host_name);
     settings_files_free(&s->files);
@@ -367,7 +416,9 @@ int settings_load(const char *path, const char *config_text, struct settings **r
     check_sizes(s);
     check_plugin_path(s);
     fill_event(s);
+    fill_privacy(s);
     fill_journal(s);
+    fill_service(s);
     take_all_sinks(s);
     *ret = &s->pub; /* also after problems: its sinks can still be checked, so that all is reported in one run */
     return rc ? rc : s->problems + s->files.problems ? AW_ERR_CONFIG : 0;

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/glob.h"
 #include "logger.h"
 
 static void count_one(_Atomic uint64_t *counter, uint64_t n)
@@ -34,10 +35,10 @@ static int check_usable(const struct aw_logger *logger)
     return rc;
 }
 
-static struct aw_str event_id_of(const struct prepared *p)
+static struct aw_str field_of(const struct prepared *p, uint32_t id)
 {
     for (uint32_t i = 0; i < p->field_count; i++)
-        if (field_id(p->fields[i]) == AW_FIELD_EVENT_ID)
+        if (field_id(p->fields[i]) == id)
             return (struct aw_str){p->json + field_offset(p->fields[i]), field_len(p->fields[i])};
     return (struct aw_str){"", 0};
 }
@@ -46,7 +47,7 @@ static void fill_receipt(struct aw_receipt *receipt, const struct logger_core *c
                          const struct journal_receipt *jr)
 {
     struct aw_receipt r = {.struct_size = receipt->struct_size, .warnings = (uint32_t)diag_warnings(), .seq = jr->seq};
-    struct aw_str id = event_id_of(p);
+    struct aw_str id = field_of(p, AW_FIELD_EVENT_ID);
     char text[sizeof r.event_id * 6]; /* the longest escape of a byte is six characters */
     if (id.len <= sizeof text) {
         size_t n = event_unescape(id.ptr, id.len, text);
@@ -57,21 +58,65 @@ static void fill_receipt(struct aw_receipt *receipt, const struct logger_core *c
     memcpy(receipt, &r, receipt->struct_size < sizeof r ? receipt->struct_size : sizeof r);
 }
 
-/* Appends, waiting for room as the mode says. */
-static int append(struct logger_core *core, const struct prepared *p, struct journal_receipt *jr)
+/* ---- gaps ---- */
+
+struct settling {
+    struct logger_core *core;
+    uint64_t deadline_mono_ns;
+};
+
+static int seal_gap(void *arg, const char *json, size_t len)
 {
-    int rc = journal_append(core->journal, p, 0, jr);
-    if (AW_UNLIKELY(rc == -ENOSPC && core->mode != SETTINGS_MODE_DROP && core->queue_timeout_ns > 0))
-        rc = journal_append(core->journal, p, clock_mono_ns() + core->queue_timeout_ns, jr);
-    if (AW_LIKELY(rc == 0))
-        return 0;
+    const struct settling *s = arg;
+    struct prepared *p;
+    struct journal_receipt jr;
+    int rc = event_prepare_json(s->core->own_policy, NULL, 0, json, len, &p);
+    if (rc == AW_SUCCESS)
+        return journal_append(s->core->journal, p, s->deadline_mono_ns, &jr);
+    if (rc != AW_ERR_INVALID_EVENT && rc != AW_ERR_EVENT_TOO_LARGE)
+        return rc;
+    diag_log(&s->core->diag, AW_LOG_ERROR, "", "a gap cannot be recorded as it is: %.*s", (int)len, json);
+    return 0;
+}
+
+void logger_settle_gaps(struct logger_core *core, uint64_t deadline_mono_ns)
+{
+    struct settling s = {core, deadline_mono_ns};
+    if (gaps_pending(core->gaps))
+        gaps_settle(core->gaps, seal_gap, &s);
+}
+
+/* ---- appending ---- */
+
+static const struct settings_service *service_of(const struct logger_core *core, const struct prepared *p)
+{
+    const struct settings *s = core->settings;
+    if (AW_LIKELY(s->action_count == 0))
+        return &s->service;
+    struct aw_str action = field_of(p, AW_FIELD_ACTION);
+    for (size_t i = 0; i < s->action_count; i++) {
+        if (glob_match(s->actions[i].match, action.ptr, action.len))
+            return &s->actions[i].service;
+    }
+    return &s->service;
+}
+
+static AW_COLD int dropped(struct logger_core *core, const struct prepared *p)
+{
+    const char *why = journal_why_full(core->journal);
+    count_one(&core->dropped, 1);
+    gaps_add(core->gaps, p, why, journal_head(core->journal));
+    return diag_problem(AW_ERR_DROPPED, "journal", "has no room (%s): the event was dropped (mode = \"drop\")", why);
+}
+
+static AW_COLD int not_taken(struct logger_core *core, int rc)
+{
     switch (rc) {
     case -ENOSPC:
         count_one(&core->dropped, 1);
-        if (core->mode == SETTINGS_MODE_DROP)
-            return diag_problem(AW_ERR_DROPPED, "journal", "is full: the event was dropped (mode = \"drop\")");
         return diag_problem(AW_ERR_QUEUE_FULL, "journal",
-                            "is full and made no room within queue.timeout: the event was not taken");
+                            "has no room (%s) and made none within queue.timeout: the event was not taken",
+                            journal_why_full(core->journal));
     case -EMSGSIZE:
         count_one(&core->invalid, 1);
         return diag_problem(AW_ERR_EVENT_TOO_LARGE, "", "the event is larger than the journal's ring can hold");
@@ -86,42 +131,41 @@ static int append(struct logger_core *core, const struct prepared *p, struct jou
     }
 }
 
-/* mode = "block": every sink has it. */
-static int wait_for_sinks(struct logger_core *core, uint64_t seq)
+/* Appends, waiting for room as the mode says. */
+static int append(struct logger_core *core, const struct settings_service *service, const struct prepared *p,
+                  struct journal_receipt *jr)
 {
-    uint64_t deadline = core->queue_timeout_ns ? clock_mono_ns() + core->queue_timeout_ns : UINT64_MAX;
-    int result = AW_SUCCESS;
-    for (size_t i = 0; i < core->started; i++) {
-        int rc = delivery_flush(core->sinks[i], seq, deadline);
-        if (rc == 0)
-            continue;
-        struct aw_sink_stats s = {.struct_size = sizeof s};
-        delivery_get_stats(core->sinks[i], seq, &s);
-        if (rc == -ETIMEDOUT && result == AW_SUCCESS)
-            result = AW_ERR_TIMEOUT;
-        else if (rc != -ETIMEDOUT)
-            result = AW_ERR_WRITE_FAILED;
-        diag_problem(result, s.name, "has not got the event yet (it stays in the journal)%s%s",
-                     s.last_error_text[0] ? "; last error: " : "", s.last_error_text);
+    int rc = journal_append(core->journal, p, 0, jr);
+    if (AW_UNLIKELY(rc == -ENOSPC)) {
+        if (service->mode == SETTINGS_MODE_DROP)
+            return dropped(core, p);
+        if (service->timeout_ns > 0)
+            rc = journal_append(core->journal, p, clock_mono_ns() + service->timeout_ns, jr);
     }
-    return result;
+    return AW_LIKELY(rc == 0) ? 0 : not_taken(core, rc);
 }
 
-static int take(struct logger_core *core, const struct prepared *p, struct aw_receipt *receipt)
+static void count_taken(struct logger_core *core, const struct prepared *p)
 {
-    struct journal_receipt jr;
-    int rc = append(core, p, &jr);
-    if (AW_UNLIKELY(rc != 0))
-        return rc;
     if (p->redactions)
         count_one(&core->redacted, p->redactions);
     if (AW_UNLIKELY(p->flags & (PREPARED_METADATA_TRUNCATED | PREPARED_DIFF_TRUNCATED)))
         count_one(&core->truncated, 1);
     if (AW_UNLIKELY(diag_warnings() > 0))
         count_one(&core->warnings, diag_warnings());
+}
+
+static int serve(struct logger_core *core, const struct settings_service *service, const struct prepared *p,
+                 struct aw_receipt *receipt)
+{
+    struct journal_receipt jr;
+    int rc = append(core, service, p, &jr);
+    if (AW_UNLIKELY(rc != 0))
+        return rc;
+    count_taken(core, p);
     if (receipt)
         fill_receipt(receipt, core, p, &jr);
-    if (core->durability == SETTINGS_DURABLE_DISK) {
+    if (service->durability == SETTINGS_DURABLE_DISK) {
         rc = journal_sync(core->journal, jr.seq);
         if (rc < 0) {
             count_one(&core->failed, 1);
@@ -129,7 +173,20 @@ static int take(struct logger_core *core, const struct prepared *p, struct aw_re
                                 strerror(-rc));
         }
     }
-    return core->mode == SETTINGS_MODE_BLOCK ? wait_for_sinks(core, jr.seq) : AW_SUCCESS;
+    if (service->mode != SETTINGS_MODE_BLOCK)
+        return AW_SUCCESS;
+    return fanout_wait(core, jr.seq, service->timeout_ns ? clock_mono_ns() + service->timeout_ns : UINT64_MAX);
+}
+
+static int take(struct logger_core *core, const struct prepared *p, struct aw_receipt *receipt)
+{
+    const struct settings_service *service = service_of(core, p);
+    if (AW_LIKELY(service->mode != SETTINGS_MODE_BLOCK))
+        return serve(core, service, p, receipt);
+    fanout_begin(core);
+    int rc = serve(core, service, p, receipt);
+    fanout_end(core);
+    return rc;
 }
 
 /* The explicit context, if any, then the logger's own. */
@@ -159,6 +216,8 @@ int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const 
     int rc = check_usable(logger);
     if (AW_UNLIKELY(rc != 0))
         return rc;
+    if (AW_UNLIKELY(gaps_pending(logger->core->gaps)))
+        logger_settle_gaps(logger->core, 0);
     if (AW_UNLIKELY(!builder))
         return diag_problem(AW_ERR_USAGE, "builder", "must not be NULL");
     rc = event_prepare_builder(logger->core->policy, contexts, gather_contexts(logger, context, contexts), builder, &p);
@@ -179,6 +238,8 @@ int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, c
     int rc = check_usable(logger);
     if (AW_UNLIKELY(rc != 0))
         return rc;
+    if (AW_UNLIKELY(gaps_pending(logger->core->gaps)))
+        logger_settle_gaps(logger->core, 0);
     if (AW_UNLIKELY(!json))
         return diag_problem(AW_ERR_USAGE, "json", "must not be NULL");
     rc = event_prepare_json(logger->core->policy, contexts, gather_contexts(logger, context, contexts), json, len, &p);
@@ -197,6 +258,7 @@ int aw_sync(struct aw_logger *logger, int timeout_ms)
     int rc = check_usable(logger);
     if (rc != 0)
         return rc;
+    logger_settle_gaps(logger->core, 0);
     rc = journal_sync(logger->core->journal, journal_head(logger->core->journal));
     if (rc < 0) {
         count_one(&logger->core->failed, 1);
@@ -212,6 +274,7 @@ int aw_flush(struct aw_logger *logger, int timeout_ms)
     if (rc != 0)
         return rc;
     struct logger_core *core = logger->core;
+    logger_settle_gaps(core, 0);
     uint64_t head = journal_head(core->journal), deadline = logger_deadline(timeout_ms);
     for (size_t i = 0; i < core->started; i++) {
         int one = delivery_flush(core->sinks[i], head, deadline);

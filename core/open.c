@@ -59,9 +59,16 @@ static int create_sink(struct logger_core *core, struct settings_sink *s, struct
         .settings = s->delivery,
         .diag = core->diag,
         .where = s->where,
+        .watch = &core->watch,
         .state_dir = core->settings->journal.path,
         .from = s->from,
     };
+    if (core->privacy && s->pii >= SETTINGS_PII_DROP) {
+        options.pii = core->privacy->pii;
+        options.pseudonyms = s->pii == SETTINGS_PII_PSEUDONYMIZE ? &core->privacy->key : NULL;
+    }
+    if (core->privacy)
+        privacy_warn(core->privacy, s, class);
     return delivery_create(&options, ret);
 }
 
@@ -70,17 +77,20 @@ static int create_sinks(struct logger_core *core)
 {
     int rc = 0;
     core->sinks = calloc(core->settings->sink_count + 1, sizeof(struct delivery *));
-    if (!core->sinks)
+    core->required = calloc(core->settings->sink_count + 1, sizeof *core->required);
+    if (!core->sinks || !core->required)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
     for (size_t i = 0; i < core->settings->sink_count; i++) {
         struct settings_sink *s = &core->settings->sinks[i];
         if (!s->enabled)
             continue;
         int one = create_sink(core, s, &core->sinks[core->sink_count]);
-        if (one == 0)
-            core->sink_count++;
-        else if (rc == 0)
+        if (one == 0) {
+            core->required[core->sink_count++] = s->required;
+            core->some_required |= s->required;
+        } else if (rc == 0) {
             rc = one;
+        }
     }
     return rc;
 }
@@ -88,7 +98,7 @@ static int create_sinks(struct logger_core *core)
 /* fanout = "all_or_nothing". After create_sinks(), since the plugins say which sinks can stage. */
 static int join_sinks(struct logger_core *core)
 {
-    if (!core->settings->all_or_nothing || core->sink_count == 0)
+    if (core->settings->fanout != SETTINGS_FANOUT_ALL || core->sink_count == 0)
         return 0;
     return together_create(core->sinks, core->sink_count, core->settings->journal.path, &core->diag, &core->together);
 }
@@ -177,9 +187,44 @@ static void destroy_core(struct logger_core *core)
         return;
     }
     free(core->sinks);
+    free(core->required);
+    gaps_close(core->gaps);
+    delivery_watch_destroy(&core->watch);
     event_policy_destroy(core->policy);
+    event_policy_destroy(core->own_policy);
+    privacy_destroy(core->privacy);
     settings_destroy(core->settings);
     free(core);
+}
+
+static int create_policies(struct logger_core *core)
+{
+    struct event_settings own;
+    event_settings_init(&own);
+    own.redaction = false;
+    own.service = core->settings->event.service;
+    own.service_version = core->settings->event.service_version;
+    own.environment = core->settings->event.environment;
+    own.host = core->settings->event.host;
+    own.region = core->settings->event.region;
+    own.instance = core->settings->event.instance;
+    int rc = event_policy_create(&core->settings->event, &core->policy);
+    return rc == 0 ? event_policy_create(&own, &core->own_policy) : rc;
+}
+
+/* Only where something can be dropped, or was. */
+static int open_gaps(struct logger_core *core)
+{
+    const struct settings *s = core->settings;
+    bool drops = s->service.mode == SETTINGS_MODE_DROP || gaps_exist(s->journal.path);
+    for (size_t i = 0; i < s->action_count; i++)
+        drops |= s->actions[i].service.mode == SETTINGS_MODE_DROP;
+    if (!drops)
+        return 0;
+    if (gaps_open(s->journal.path, &core->diag, &core->gaps) < 0)
+        return diag_problem(AW_ERR_NOMEM, "", "out of memory");
+    logger_settle_gaps(core, 0);
+    return 0;
 }
 
 static int build(struct logger_core *core, const struct aw_open_options *o)
@@ -187,16 +232,16 @@ static int build(struct logger_core *core, const struct aw_open_options *o)
     int rc = settings_load(o->config_path, o->config_text, &core->settings);
     if (!core->settings)
         return rc ? rc : AW_ERR_CONFIG;
-    int policy = event_policy_create(&core->settings->event, &core->policy);
+    int policy = create_policies(core);
+    int privacy = privacy_create(core->settings, &core->privacy);
     int sinks = create_sinks(core), joined = join_sinks(core);
     if (rc == 0)
-        rc = policy ? policy : sinks ? sinks : joined;
+        rc = policy ? policy : privacy ? privacy : sinks ? sinks : joined;
     if (rc != 0 || (o->flags & AW_OPEN_CHECK))
         return rc;
-    core->mode = core->settings->mode;
-    core->durability = core->settings->durability;
-    core->queue_timeout_ns = core->settings->queue_timeout_ns;
     rc = open_journal(core);
+    if (rc == 0)
+        rc = open_gaps(core);
     if (rc == 0)
         rc = attach_sinks(core);
     if (rc == 0 && !(o->flags & AW_OPEN_NO_SINKS))
@@ -223,7 +268,7 @@ int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger
     struct aw_open_options o = copy_options(options);
     struct aw_logger *logger = calloc(1, sizeof *logger);
     struct logger_core *core = calloc(1, sizeof *core);
-    if (!logger || !core) {
+    if (!logger || !core || delivery_watch_init(&core->watch) < 0) {
         free(logger);
         free(core);
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
@@ -266,6 +311,7 @@ int aw_close(struct aw_logger *logger, int timeout_ms)
     atomic_store_explicit(&core->closing, true, memory_order_release);
     int rc = AW_SUCCESS;
     uint64_t deadline = logger_deadline(timeout_ms);
+    logger_settle_gaps(core, deadline);
     for (size_t i = 0; i < core->started; i++) {
         int one = delivery_stop(core->sinks[i], deadline);
         struct aw_sink_stats s = {.struct_size = sizeof s};

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/diag.h"
+#include "base/glob.h"
 #include "event/event.h"
 #include "plugin/registry.h"
 #include "store.h"
@@ -60,8 +61,7 @@ static int copy_text(const char *in, char **ret, struct aw_str *ret_str)
     return AW_SUCCESS;
 }
 
-/* RFC 3339, a plain date (midnight UTC), or how long ago. */
-static int parse_time(const char *name, const char *text, int64_t *ret_ns)
+int store_parse_time(const char *name, const char *text, int64_t *ret_ns)
 {
     int64_t ago;
     char full[CLOCK_RFC3339_MAX];
@@ -84,8 +84,8 @@ static int copy_filter(struct aw_query_handle *q, const struct aw_filter *f)
 {
     int r = AW_SUCCESS, r2;
     if (f->since)
-        r = parse_time("since", f->since, &q->query.since_ns);
-    if (f->until && (r2 = parse_time("until", f->until, &q->query.until_ns)) != AW_SUCCESS)
+        r = store_parse_time("since", f->since, &q->query.since_ns);
+    if (f->until && (r2 = store_parse_time("until", f->until, &q->query.until_ns)) != AW_SUCCESS)
         r = r2;
     if (r != AW_SUCCESS)
         return r;
@@ -106,34 +106,6 @@ static int copy_filter(struct aw_query_handle *q, const struct aw_filter *f)
     /* A store that applies the limit but not the filter would give too little. */
     q->query.limit = q->by_field || f->text ? 0 : f->limit;
     return r;
-}
-
-/* * = any bytes, ? = one character. */
-static bool glob_match(const char *pattern, const char *s, size_t len)
-{
-    size_t i = 0, star_at = 0;
-    const char *star = NULL;
-    while (i < len) {
-        if (*pattern == '*') {
-            star = ++pattern;
-            star_at = i;
-        } else if (*pattern == '?') {
-            pattern++;
-            for (i++; i < len && ((unsigned char)s[i] & 0xc0) == 0x80; i++)
-                ;
-        } else if (*pattern && *pattern == s[i]) {
-            pattern++;
-            i++;
-        } else if (star) {
-            pattern = star;
-            i = ++star_at;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return *pattern == '\0';
 }
 
 /* 1 match, 0 none, or AW_ERR_NOMEM. want NULL matches everything. */

@@ -24,7 +24,7 @@
 /* ---- top level ---- */
 static const char *const presets[] = {"saas-multi-tenant-strict", "on-prem-self-hosted", "high-throughput", NULL};
 static const char *const modes[] = {"queue", "block", "drop", NULL};
-static const char *const fanouts[] = {"best_effort", "all_or_nothing", NULL};
+static const char *const fanouts[] = {"best_effort", "quorum", "all_or_nothing", NULL};
 OPTION(service, AW_OPT_STRING, "service", NULL, 0, 0, NULL, "context.sourceService of events that do not say it");
 OPTION(service_version, AW_OPT_STRING, "service_version", NULL, 0, 0, NULL,
        "context.sourceVersion of events that do not say it");
@@ -37,15 +37,22 @@ OPTION(preset, AW_OPT_ENUM, "preset", NULL, 0, 0, presets, "a set of defaults; k
 OPTION(mode, AW_OPT_ENUM, "mode", "queue", 0, 0, modes,
        "what a log call does when there is no room or a sink is behind");
 OPTION(fanout, AW_OPT_ENUM, "fanout", "best_effort", 0, 0, fanouts, "how the sinks' progress is joined");
+OPTION(quorum, AW_OPT_UINT, "quorum", NULL, 1, 1000, NULL,
+       "how many sinks must have an event, with fanout = \"quorum\"");
 OPTION(write_deadline, AW_OPT_DURATION, "write_deadline", "30s", 10 * MS, DAY, NULL,
        "a sink's write that takes longer is reported as stuck");
 OPTION(plugin_path, AW_OPT_PATH, "plugin_path", NULL, 0, 0, NULL,
        "a directory that is searched for plugins before the system's");
-static const struct aw_option *const top_options[] = {&service, &service_version, &environment, &host,
-                                                      &region,  &instance,        &preset,      &mode,
-                                                      &fanout,  &write_deadline,  &plugin_path, NULL};
-const char *const settings_top_groups[] = {"journal", "queue", "redaction", "limits", "validation", "integrity",
-                                           "batch",   "retry", "breaker",   "sinks",  "adapters",   NULL};
+OPTION(pii, AW_OPT_LIST, "pii", NULL, 0, 0, NULL, "dotted paths of personal data, for the sinks' own key pii");
+/* a string and not a secret: only who makes pseudonyms must be able to read the key's file, not every reader */
+OPTION(pseudonym_key, AW_OPT_STRING, "pseudonym_key", NULL, 0, 0, NULL,
+       "where the key of pseudonyms is: file:, env: or credential:; at least 32 bytes");
+static const struct aw_option *const top_options[] = {
+    &service, &service_version, &environment,    &host,        &region, &instance,      &preset, &mode,
+    &fanout,  &quorum,          &write_deadline, &plugin_path, &pii,    &pseudonym_key, NULL};
+const char *const settings_top_groups[] = {"journal",   "queue",    "redaction", "limits",  "validation",
+                                           "integrity", "batch",    "retry",     "breaker", "actions",
+                                           "sinks",     "adapters", NULL};
 
 /* ---- journal, queue ---- */
 static const char *const durabilities[] = {"process", "disk", NULL};
@@ -54,12 +61,14 @@ OPTION(durability, AW_OPT_ENUM, "durability", "process", 0, 0, durabilities,
        "what an accepted event survives: the death of the process, or of the machine");
 OPTION(max_size, AW_OPT_SIZE, "max_size", "1GiB", 256 * KIB, 1024 * 1024 * GIB, NULL,
        "disk space the journal may take");
+OPTION(min_free, AW_OPT_SIZE, "min_free", "64MiB", 0, 1024 * 1024 * GIB, NULL,
+       "free space of the file system that the journal leaves to others");
 OPTION(segment_size, AW_OPT_SIZE, "segment_size", "64MiB", 64 * KIB, 4 * GIB, NULL, "size of one segment file");
 OPTION(ring_size, AW_OPT_SIZE, "ring_size", "8MiB", 64 * KIB, GIB, NULL, "size of the staging ring, a power of two");
 OPTION(sync_interval, AW_OPT_DURATION, "sync_interval", "1s", 0, HOUR, NULL,
        "how often written events are synced to disk in the background; 0 = on demand only");
-static const struct aw_option *const journal_options[] = {&journal_path, &durability,    &max_size, &segment_size,
-                                                          &ring_size,    &sync_interval, NULL};
+static const struct aw_option *const journal_options[] = {&journal_path, &durability, &max_size,      &min_free,
+                                                          &segment_size, &ring_size,  &sync_interval, NULL};
 OPTION(timeout, AW_OPT_DURATION, "timeout", "1s", 0, HOUR, NULL, "how long a log call waits for room");
 static const struct aw_option *const queue_options[] = {&timeout, NULL};
 
@@ -128,6 +137,7 @@ const struct settings_group settings_groups[GROUP_COUNT] = {
 
 /* ---- a sink's own keys that are the core's ---- */
 static const char *const starts[] = {"oldest", "now", NULL};
+static const char *const pii_modes[] = {"keep", "drop", "pseudonymize", NULL};
 static const struct aw_option sink_plugin = {sizeof(struct aw_option),
                                              AW_OPT_STRING,
                                              AW_OPT_REQUIRED,
@@ -145,14 +155,35 @@ OPTION(sink_plugin_file, AW_OPT_PATH, "plugin_file", NULL, 0, 0, NULL,
        "the plugin's .so file, instead of searching for it");
 OPTION(sink_deadline, AW_OPT_DURATION, "write_deadline", NULL, 10 * MS, DAY, NULL,
        "a write that takes longer is reported as stuck");
-OPTION(sink_start_from, AW_OPT_ENUM, "start_from", "oldest", 0, 0, starts,
+OPTION(sink_required, AW_OPT_BOOL, "required", "false", 0, 0, NULL,
+       "mode = \"block\" waits for this sink, and not for those that are not required");
+OPTION(sink_start_from, AW_OPT_ENUM, "start_from", "now", 0, 0, starts,
        "where a sink that is new begins: with the oldest event in the journal, or with what comes now");
+OPTION(sink_pii, AW_OPT_ENUM, "pii", NULL, 0, 0, pii_modes,
+       "what the sink gets of the fields tagged in pii: themselves (default), nothing, or pseudonyms");
 const struct aw_option *const settings_sink_options[] = {
-    &sink_plugin, &sink_name, &sink_enabled, &sink_sha256, &sink_plugin_file, &sink_deadline, &sink_start_from, NULL};
-const char *const settings_sink_core_keys[] = {"plugin",      "name",           "enabled",    "sha256",
-                                               "plugin_file", "write_deadline", "start_from", "batch",
-                                               "retry",       "breaker",        NULL};
+    &sink_plugin,   &sink_name,     &sink_enabled,    &sink_sha256, &sink_plugin_file,
+    &sink_deadline, &sink_required, &sink_start_from, &sink_pii,    NULL};
+const char *const settings_sink_core_keys[] = {"plugin",         "name",     "enabled",    "sha256", "plugin_file",
+                                               "write_deadline", "required", "start_from", "pii",    "batch",
+                                               "retry",          "breaker",  NULL};
 
+/* ---- an action's own service ---- */
+static const struct aw_option action_match = {sizeof(struct aw_option),
+                                              AW_OPT_STRING,
+                                              AW_OPT_REQUIRED,
+                                              0,
+                                              "match",
+                                              NULL,
+                                              "actions that this is for; * stands for any text, ? for one character",
+                                              0,
+                                              0,
+                                              NULL};
+OPTION(action_mode, AW_OPT_ENUM, "mode", NULL, 0, 0, modes, "as at the top level");
+OPTION(action_durability, AW_OPT_ENUM, "durability", NULL, 0, 0, durabilities, "as in journal");
+OPTION(action_timeout, AW_OPT_DURATION, "timeout", NULL, 0, HOUR, NULL, "as in queue");
+const struct aw_option *const settings_action_options[] = {&action_match, &action_mode, &action_durability,
+                                                           &action_timeout, NULL};
 /* ---- presets ---- */
 #define STRICT "saas-multi-tenant-strict"
 #define ON_PREM "on-prem-self-hosted"

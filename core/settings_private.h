@@ -32,7 +32,8 @@ struct settings_group {
 };
 extern const struct settings_group settings_groups[GROUP_COUNT];
 extern const struct aw_option *const settings_sink_options[]; /* the core's own scalar keys of a sink */
-extern const char *const settings_top_groups[];               /* keys of the top level that are no scalars */
+extern const struct aw_option *const settings_action_options[];
+extern const char *const settings_top_groups[]; /* keys of the top level that are no scalars */
 
 struct settings_preset_key {
     const char *preset;
@@ -79,7 +80,7 @@ struct settings_impl {
     struct settings pub; /* first */
     struct settings_files files;
     struct aw_config *groups[GROUP_COUNT];
-    struct event_rule *rules[4];
+    struct event_rule *rules[5];
     char *journal_path, *host_name;
     char **strings; /* owned by the sinks */
     size_t string_count;
@@ -89,6 +90,10 @@ struct settings_impl {
 void settings_take_sinks(struct settings_impl *s, const config_setting_t *list);
 /* Names, defaults and overrides, after all groups have their values. */
 void settings_finish_sinks(struct settings_impl *s);
+/* Parses one file's list of actions; the top level's service must be known. */
+void settings_take_actions(struct settings_impl *s, const config_setting_t *list);
+int settings_mode(const char *text);       /* SETTINGS_MODE_* of "queue", "block", "drop" */
+int settings_durability(const char *text); /* SETTINGS_DURABLE_* */
 /* Keeps a malloc'd string until settings_destroy(); NULL stays NULL. */
 const char *settings_own(struct settings_impl *s, char *string);
 /* Values of the three delivery groups and write_deadline that are set, into out. */

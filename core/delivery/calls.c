@@ -97,12 +97,17 @@ void worker_note_failure(struct delivery *d, int32_t code, const char *what)
                  d->failures_in_row + 1);
 }
 
-static void signal_change(struct delivery *d)
+void worker_signal(struct delivery *d)
 {
     pthread_mutex_lock(&d->mutex);
     if (d->waiters > 0)
         pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    if (d->watch) {
+        pthread_mutex_lock(&d->watch->mutex);
+        pthread_cond_broadcast(&d->watch->changed);
+        pthread_mutex_unlock(&d->watch->mutex);
+    }
 }
 
 void worker_acknowledge(struct delivery *d, uint64_t seq)
@@ -115,7 +120,7 @@ void worker_acknowledge(struct delivery *d, uint64_t seq)
                  strerror(-rc));
     atomic_store_explicit(&d->acked, seq, memory_order_release);
     if (atomic_load_explicit(&d->wanted, memory_order_acquire))
-        signal_change(d);
+        worker_signal(d);
 }
 
 static void give_up_until_reopened(struct delivery *d)
@@ -125,6 +130,7 @@ static void give_up_until_reopened(struct delivery *d)
     d->failed_for_good = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    worker_signal(d);
     diag_log(&d->diag, AW_LOG_ERROR, d->name,
              "stopped: the sink says its configuration is wrong; events wait in the journal until it is mended and "
              "reopened");
@@ -247,5 +253,9 @@ bool worker_dead_letter(struct delivery *d, const struct record_view *view, cons
     diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s",
              (unsigned long long)view->head->seq, reason, deadletter_path(d->deadletters));
     atomic_fetch_add_explicit(&d->rejected, 1, memory_order_relaxed);
+    pthread_mutex_lock(&d->mutex);
+    if (d->waiters > 0 && seqset_add(&d->refused, view->head->seq, view->head->seq) < 0)
+        d->refused_unknown = true;
+    pthread_mutex_unlock(&d->mutex);
     return true;
 }

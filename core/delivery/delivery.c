@@ -28,8 +28,7 @@ void delivery_settings_init(struct delivery_settings *s)
     };
 }
 
-/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. */
-static pthread_mutex_t *class_mutex_of(const struct aw_sink_class *class)
+pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *class)
 {
     struct entry {
         const struct aw_sink_class *class;
@@ -64,10 +63,13 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
     d->status = malloc(n);
     d->slot = calloc(n, sizeof *d->slot);
     if (!d->name || !d->views || !d->final || !d->status || !d->slot || event_batch_create(&d->retry) < 0 ||
-        host_create(o->name, &o->diag, &d->host) < 0 || deadletter_create(o->state_dir, o->name, &d->deadletters) < 0)
+        host_create(o->name, &o->diag, &d->host) < 0 ||
+        deadletter_create(o->state_dir, o->name, &o->diag, &d->deadletters) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
+    if (o->pii && event_viewer_create(o->pii, o->pseudonyms, &d->viewer) < 0)
+        return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory, or no SHA-256", o->name);
     if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
-        d->class_mutex = class_mutex_of(d->class);
+        d->class_mutex = worker_class_mutex(d->class);
         if (!d->class_mutex)
             return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
     }
@@ -87,6 +89,26 @@ static int create_instance(struct delivery *d, const struct delivery_options *o)
     return diag_problem(rc == AW_E_NOMEM ? AW_ERR_NOMEM : AW_ERR_CONFIG, o->where,
                         "sinks.%s: plugin \"%s\" refuses these settings: %s", o->name, d->class->name,
                         text[0] ? text : "it gave no reason");
+}
+
+int delivery_watch_init(struct delivery_watch *watch)
+{
+    pthread_condattr_t attr;
+    int rc = pthread_condattr_init(&attr);
+    if (rc != 0)
+        return -rc;
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(&watch->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (rc == 0 && (rc = pthread_mutex_init(&watch->mutex, NULL)) != 0)
+        pthread_cond_destroy(&watch->changed);
+    return -rc;
+}
+
+void delivery_watch_destroy(struct delivery_watch *watch)
+{
+    pthread_cond_destroy(&watch->changed);
+    pthread_mutex_destroy(&watch->mutex);
 }
 
 static int init_locks(struct delivery *d)
@@ -117,6 +139,7 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
     d->config = o->config;
     d->from = o->from;
     d->where = o->where;
+    d->watch = o->watch;
     int rc = allocate(d, o);
     if (rc == 0)
         rc = create_instance(d, o);
@@ -206,6 +229,24 @@ struct timespec worker_timespec(uint64_t deadline_ns)
     return (struct timespec){(time_t)(t / 1000000000u), (long)(t % 1000000000u)};
 }
 
+void delivery_hurry(struct delivery *d)
+{
+    pthread_mutex_lock(&d->mutex);
+    d->waiters++;
+    worker_call(d);
+    pthread_mutex_unlock(&d->mutex);
+}
+
+void delivery_rest(struct delivery *d)
+{
+    pthread_mutex_lock(&d->mutex);
+    if (--d->waiters == 0) {
+        seqset_free(&d->refused);
+        d->refused_unknown = false;
+    }
+    pthread_mutex_unlock(&d->mutex);
+}
+
 int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
 {
     if (atomic_load_explicit(&d->acked, memory_order_acquire) >= seq)
@@ -214,10 +255,7 @@ int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
         return -EIO;
     struct timespec until = worker_timespec(deadline_mono_ns);
     int rc = 0;
-    pthread_mutex_lock(&d->mutex);
-    d->waiters++;
-    worker_call(d);
-    pthread_mutex_unlock(&d->mutex);
+    delivery_hurry(d);
     journal_wake(d->journal);
     pthread_mutex_lock(&d->mutex);
     while (atomic_load_explicit(&d->acked, memory_order_acquire) < seq && rc == 0) {
@@ -226,15 +264,26 @@ int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
         else if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) == ETIMEDOUT)
             rc = atomic_load_explicit(&d->acked, memory_order_acquire) >= seq ? 0 : -ETIMEDOUT;
     }
-    d->waiters--;
     pthread_mutex_unlock(&d->mutex);
+    delivery_rest(d);
     return rc;
+}
+
+enum delivery_outcome delivery_outcome(struct delivery *d, uint64_t seq)
+{
+    pthread_mutex_lock(&d->mutex);
+    bool done = atomic_load_explicit(&d->acked, memory_order_acquire) >= seq;
+    bool refused = seqset_find(&d->refused, seq) != NULL || (done && d->refused_unknown);
+    bool down = !d->thread_started || d->failed_for_good || d->ended;
+    pthread_mutex_unlock(&d->mutex);
+    return refused ? DELIVERY_REFUSED : done ? DELIVERY_DONE : down ? DELIVERY_DOWN : DELIVERY_PENDING;
 }
 
 void delivery_reopen(struct delivery *d)
 {
     atomic_store_explicit(&d->reopen, true, memory_order_relaxed);
     pthread_mutex_lock(&d->mutex);
+    d->failed_for_good = false; /* it may be mended: who waits from here on waits for the attempt */
     worker_call(d);
     pthread_mutex_unlock(&d->mutex);
     if (d->journal)
@@ -295,11 +344,13 @@ bool delivery_destroy(struct delivery *d)
     journal_cursor_close(d->cursor);
     deadletter_destroy(d->deadletters);
     event_batch_destroy(d->retry);
+    event_viewer_destroy(d->viewer);
     host_destroy(d->host);
     schema_config_destroy(d->config);
     pthread_cond_destroy(&d->changed);
     pthread_cond_destroy(&d->poke);
     pthread_mutex_destroy(&d->mutex);
+    seqset_free(&d->refused);
     free(d->views);
     free(d->final);
     free(d->status);

@@ -6,6 +6,9 @@
 #ifndef AW_DELIVERY_H
 #define AW_DELIVERY_H
 
+#include <pthread.h>
+
+#include "event/view.h"
 #include "journal/journal.h"
 #include "plugin/registry.h"
 
@@ -24,6 +27,14 @@ struct delivery_settings {
 };
 void delivery_settings_init(struct delivery_settings *settings);
 
+/* Woken with everything that settles events of one of several sinks, while somebody waits. */
+struct delivery_watch {
+    pthread_mutex_t mutex; /* guards nothing but the sleep; never taken with a delivery's own mutex held */
+    pthread_cond_t changed;
+};
+int delivery_watch_init(struct delivery_watch *watch); /* 0 or -errno; CLOCK_MONOTONIC */
+void delivery_watch_destroy(struct delivery_watch *watch);
+
 struct delivery; /* one sink */
 struct delivery_options {
     const char *name;                 /* instance */
@@ -31,9 +42,12 @@ struct delivery_options {
     struct aw_config *config;         /* owned by the delivery from here on, also on failure */
     struct delivery_settings settings;
     struct diag_out diag;
-    const char *where;     /* "audit.conf:12" */
-    const char *state_dir; /* where the dead-letter file goes: DIR/deadletter/NAME.jsonl */
-    int from;              /* JOURNAL_FROM_* for a new cursor */
+    const char *where;            /* "audit.conf:12" */
+    struct delivery_watch *watch; /* outlives the delivery; NULL: nobody waits for several */
+    const char *state_dir;        /* where the dead-letter file goes: DIR/deadletter/NAME.jsonl */
+    int from;                     /* JOURNAL_FROM_* for a new cursor */
+    const struct event_pii *pii;  /* NULL: the sink gets events in full, else views; outlives the delivery, as does: */
+    const struct pseudonym_key *pseudonyms; /* with pii; NULL: tagged members are dropped */
 };
 /* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
 int delivery_create(const struct delivery_options *options, struct delivery **ret);
@@ -45,6 +59,17 @@ int delivery_attach(struct delivery *delivery, struct journal *journal);
 int delivery_start(struct delivery *delivery);
 /* Waits until all up to seq is delivered or dead-lettered. 0, -ETIMEDOUT, -EIO (the sink stopped for good). */
 int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mono_ns);
+/* From hurry to rest, the worker flushes at once, and knows which events it dead-letters. Calls nest. */
+void delivery_hurry(struct delivery *delivery);
+void delivery_rest(struct delivery *delivery);
+/* What became of an event that was appended after delivery_hurry(). */
+enum delivery_outcome {
+    DELIVERY_PENDING,
+    DELIVERY_DONE,
+    DELIVERY_REFUSED, /* dead-lettered, or that cannot be ruled out */
+    DELIVERY_DOWN,    /* the sink stopped for good: the event waits in the journal */
+};
+enum delivery_outcome delivery_outcome(struct delivery *delivery, uint64_t seq);
 void delivery_reopen(struct delivery *delivery); /* asynchronous */
 /* Delivers what it can by the deadline, stops worker and sink. 0, -ETIMEDOUT: something is left in the journal, -EIO. A
  * worker that is stuck in the plugin is given up: thread and instance are leaked on purpose, since the plugin still

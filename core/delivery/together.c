@@ -62,8 +62,13 @@ static void read_batch(struct together *g)
         g->next_try_ns = clock_mono_ns() + g->reader->settings.retry_base_ns;
         return;
     }
-    if (n == 0)
+    if (n == 0) { /* behind what all have may be events that are missing: nobody waits for them */
+        uint64_t passed = journal_cursor_passed(g->reader->cursor);
+        for (size_t i = 0; i < g->count; i++)
+            if (passed > together_acked(g->members[i].d))
+                worker_acknowledge(g->members[i].d, passed);
         return;
+    }
     memset(g->dropped, 0, n * sizeof *g->dropped);
     for (size_t i = 0; i < g->count; i++) {
         memset(g->members[i].d->final, AW_EVENT_RETRY, n);
@@ -351,6 +356,7 @@ static void tell_members(struct together *g, const struct delivery *culprit)
             snprintf(d->last_error, sizeof d->last_error, "waits for sink \"%s\", which stopped", culprit->name);
         pthread_cond_broadcast(&d->changed);
         pthread_mutex_unlock(&d->mutex);
+        worker_signal(d);
     }
 }
 
@@ -458,6 +464,7 @@ void *together_main(void *arg)
         d->ended = true;
         pthread_cond_broadcast(&d->changed);
         pthread_mutex_unlock(&d->mutex);
+        worker_signal(d);
     }
     return NULL;
 }

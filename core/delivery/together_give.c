@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "delivery/viewing.h"
 
 #include <stdio.h>
 
@@ -57,17 +58,24 @@ static void isolate_culprit(struct together *g, struct together_member *m)
     reject(g, m, last, text[0] ? text : "the sink gave no reason");
 }
 
-/* Gathers what the member lacks of the round. */
-static int gather(struct together *g, struct delivery *d, size_t *ret_count)
+/* Gathers what the member lacks of the round, as it may have it. -ENODATA: of one event no view can be made, and it was
+ * rejected for that. */
+static int gather(struct together *g, struct together_member *m, size_t *ret_count)
 {
+    struct delivery *d = m->d;
     size_t n = 0;
     event_batch_reset(d->retry);
     for (size_t v = g->from; v < g->to; v++) {
         bool settled = d->final[v] != AW_EVENT_RETRY && d->final[v] != AW_EVENT_REJECTED;
         if (g->dropped[v] || settled || together_seq(g, v) <= together_acked(d))
             continue;
-        if (event_batch_add(d->retry, &g->views[v]) < 0)
-            return -ENOMEM;
+        int rc = viewing_add(d->viewer, d->retry, &g->views[v]);
+        if (viewing_fault(rc)) {
+            reject(g, m, v, viewing_fault(rc));
+            return -ENODATA;
+        }
+        if (rc < 0)
+            return rc;
         d->slot[n++] = (uint32_t)v;
     }
     memset(d->status, AW_EVENT_UNKNOWN, n);
@@ -129,8 +137,10 @@ bool together_give(struct together *g, struct together_member *m)
     const char *what = m->tx ? "stage" : "write";
     size_t sent = 0, settled = 0;
     uint32_t retry_after_ms;
-    if (gather(g, d, &sent) < 0) {
-        worker_back_off(d, AW_E_NOMEM, 0, what);
+    int gathered = gather(g, m, &sent);
+    if (gathered < 0) {
+        if (gathered != -ENODATA)
+            worker_back_off(d, AW_E_NOMEM, 0, what);
         return false;
     }
     if (sent == 0)

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "delivery/staging.h"
+#include "delivery/viewing.h"
 
 /* How long the worker may sleep while it waits for a time, so that it notices a stop soon even if a wake-up is missed.
  */
@@ -83,8 +84,9 @@ static void flush_sink(struct delivery *d)
         return;
     }
     worker_succeeded(d);
-    uint64_t upto = durable < d->accepted_seq ? durable : d->accepted_seq;
-    if (durable < d->accepted_seq)
+    bool all = durable >= d->given_seq; /* behind it are only events that are missing */
+    uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
+    if (!all)
         d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
     else
         d->flush_pending = false;
@@ -121,6 +123,21 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
     d->open_count--;
 }
 
+/* Puts one event into the call under way, as the sink may have it. -ENODATA: it went to the dead letters, in full,
+ * since no view can ever be made of it. */
+static int add_event(struct delivery *d, size_t view)
+{
+    int rc = viewing_add(d->viewer, d->retry, &d->views[view]);
+    const char *fault = viewing_fault(rc);
+    if (!fault)
+        return rc;
+    if (!worker_dead_letter(d, &d->views[view], fault))
+        return -EIO;
+    d->final[view] = AW_EVENT_REJECTED;
+    d->open_count--;
+    return -ENODATA;
+}
+
 /* Gathers the unsettled events of the batch in hand. */
 static int gather_open(struct delivery *d, size_t *ret_count)
 {
@@ -129,9 +146,11 @@ static int gather_open(struct delivery *d, size_t *ret_count)
     for (size_t i = 0; i < d->count && n < limit; i++) {
         if (d->final[i] != AW_EVENT_RETRY)
             continue;
-        if (event_batch_add(d->retry, &d->views[i]) < 0)
-            return -ENOMEM;
-        d->slot[n++] = (uint32_t)i;
+        int rc = add_event(d, i);
+        if (rc == 0)
+            d->slot[n++] = (uint32_t)i;
+        else if (rc != -ENODATA)
+            return rc;
     }
     memset(d->status, AW_EVENT_UNKNOWN, n);
     *ret_count = n;
@@ -184,7 +203,7 @@ static void finish_batch(struct delivery *d)
     for (size_t i = 0; i < d->count && !waits; i++)
         waits = d->final[i] == SETTLED_ACCEPTED && d->class->flush && d->class->durability != AW_DURABLE_NEVER;
     uint64_t last = d->views[d->count - 1].head->seq;
-    d->accepted_seq = last;
+    d->given_seq = d->accepted_seq = last;
     if (!waits)
         worker_acknowledge(d, last);
     else if (!d->flush_pending) {
@@ -198,10 +217,14 @@ static void finish_batch(struct delivery *d)
 
 static void write_open(struct delivery *d)
 {
-    size_t sent;
+    size_t sent = 0;
     uint32_t retry_after_ms;
     if (gather_open(d, &sent) < 0) {
         worker_back_off(d, AW_E_NOMEM, 0, "write");
+        return;
+    }
+    if (sent == 0) { /* each one went to the dead letters */
+        finish_batch(d);
         return;
     }
     d->attempts++;
@@ -239,6 +262,12 @@ static void read_batch(struct delivery *d)
     }
     memset(d->final, AW_EVENT_RETRY, n);
     d->count = d->open_count = n;
+    uint64_t passed = journal_cursor_passed(d->cursor);
+    if (n == 0 && passed > d->accepted_seq) { /* the journal's last events are missing: nobody waits for them */
+        d->accepted_seq = passed;
+        if (!d->flush_pending)
+            worker_acknowledge(d, passed);
+    }
 }
 
 struct wants {
@@ -333,5 +362,6 @@ void *worker_main(void *arg)
     d->ended = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
+    worker_signal(d);
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include "delivery/breaker.h"
 #include "delivery/deadletter.h"
 #include "delivery/delivery.h"
+#include "journal/seqset.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,32 +38,37 @@ struct delivery {
     bool thread_started; /* [control] */
 
     pthread_mutex_t mutex;
-    pthread_cond_t changed;    /* with mutex: acked moved, the worker ended or stopped for good */
-    pthread_cond_t poke;       /* with mutex: ends a pause of the worker; CLOCK_MONOTONIC */
-    bool poked;                /* [m] */
-    unsigned waiters;          /* [m] */
-    bool stop_requested;       /* [m] */
-    bool in_call;              /* [m] the worker is in the plugin, or waits for its turn there */
-    bool abandoned;            /* [m] the worker did not come back from there: nothing may be freed */
-    uint64_t stop_deadline_ns; /* [m] */
-    bool ended;                /* [m] the worker left its loop */
-    bool failed_for_good;      /* [m] AW_E_CONFIG: only reopen helps */
-    char last_error[200];      /* [m] */
-    _Atomic bool wanted;       /* [a] somebody waits, stops or reopens: look at the members under mutex */
-    _Atomic bool reopen;       /* [a] */
+    pthread_cond_t changed;       /* with mutex: acked moved, the worker ended or stopped for good */
+    pthread_cond_t poke;          /* with mutex: ends a pause of the worker; CLOCK_MONOTONIC */
+    bool poked;                   /* [m] */
+    unsigned waiters;             /* [m] */
+    struct delivery_watch *watch; /* [c] */
+    struct seq_set refused;       /* [m] dead-lettered since the first of the waiters came */
+    bool refused_unknown;         /* [m] without memory for it */
+    bool stop_requested;          /* [m] */
+    bool in_call;                 /* [m] the worker is in the plugin, or waits for its turn there */
+    bool abandoned;               /* [m] the worker did not come back from there: nothing may be freed */
+    uint64_t stop_deadline_ns;    /* [m] */
+    bool ended;                   /* [m] the worker left its loop */
+    bool failed_for_good;         /* [m] AW_E_CONFIG: only reopen helps */
+    char last_error[200];         /* [m] */
+    _Atomic bool wanted;          /* [a] somebody waits, stops or reopens: look at the members under mutex */
+    _Atomic bool reopen;          /* [a] */
 
     /* the batch under way */
-    struct event_batch *retry; /* the events of the call under way */
-    struct record_view *views; /* settings.batch_events of them */
-    uint8_t *final;            /* per view: an AW_EVENT_* that is settled, or AW_EVENT_RETRY */
-    uint8_t *status;           /* for struct aw_result */
-    uint32_t *slot;            /* index in views of each event that is sent */
-    size_t count, open_count;  /* views; not yet settled */
-    uint32_t attempts;         /* of this batch */
-    uint32_t isolate;          /* events a call may hold; 0 = all: after AW_E_REJECTED for a whole batch */
+    struct event_viewer *viewer; /* NULL: the sink gets events in full */
+    struct event_batch *retry;   /* the events of the call under way */
+    struct record_view *views;   /* settings.batch_events of them */
+    uint8_t *final;              /* per view: an AW_EVENT_* that is settled, or AW_EVENT_RETRY */
+    uint8_t *status;             /* for struct aw_result */
+    uint32_t *slot;              /* index in views of each event that is sent */
+    size_t count, open_count;    /* views; not yet settled */
+    uint32_t attempts;           /* of this batch */
+    uint32_t isolate;            /* events a call may hold; 0 = all: after AW_E_REJECTED for a whole batch */
 
     bool started;          /* the plugin's start() succeeded, stop() has not been called */
     bool stop_for_good;    /* shadow of failed_for_good */
+    uint64_t given_seq;    /* the last event of the last batch */
     uint64_t accepted_seq; /* up to here everything is settled or ACCEPTED */
     bool flush_pending;    /* something ACCEPTED waits for flush() */
     uint64_t flush_due_ns;
@@ -81,6 +87,8 @@ void *worker_main(void *delivery);
 /* start() of the plugin and, without a group, the position check; AW_OK or AW_E_*. The opener's thread or the worker,
  * never both. */
 int32_t worker_start_sink(struct delivery *d);
+/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. NULL without memory. */
+pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *sink_class);
 void worker_try_to_start(struct delivery *d); /* the worker: the same with backoff after a failure */
 
 /* ---- delivery.c ---- */
@@ -92,6 +100,8 @@ int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *r
 void worker_call(struct delivery *d);
 struct timespec worker_timespec(uint64_t deadline_ns);
 
+/* Wakes who waits for this sink, after something of it has settled or ended. */
+void worker_signal(struct delivery *d);
 /* ---- calls.c: what the worker does with the plugin; the worker's thread ---- */
 void worker_lock_class(struct delivery *d);
 void worker_unlock_class(struct delivery *d);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "journal/examine.h"
 #include "journal/internal.h"
 
 #include <dirent.h>
@@ -10,8 +11,6 @@
 #include <inttypes.h>
 
 #define CURSOR_MAGIC "AWCUR1\0"
-#define READ_CHUNK (256u << 10)
-#define READ_MAX (8u << 20)
 _Static_assert(sizeof(struct cursor_slot) == 64, "cursor_slot is the disk format");
 
 /* ---- the position's file ----------------------------------------------------------------------------------------- */
@@ -23,10 +22,10 @@ static uint32_t slot_crc(const struct cursor_slot *s)
     return hash_crc32c(0, &copy, sizeof copy);
 }
 
-static bool slot_good(const struct journal *j, const struct cursor_slot *s)
+static bool slot_good(const uint8_t id[16], const struct cursor_slot *s)
 {
     return memcmp(s->magic, CURSOR_MAGIC, sizeof s->magic) == 0 && slot_crc(s) == s->crc && s->seq <= RECORD_SEQ_MAX &&
-           memcmp(s->journal_id, j->identity.id, sizeof s->journal_id) == 0;
+           memcmp(s->journal_id, id, sizeof s->journal_id) == 0;
 }
 
 static int store_position(struct journal_cursor *c)
@@ -49,33 +48,46 @@ static int store_position(struct journal_cursor *c)
     return 0;
 }
 
-/* Fills acked and counter from the file. 0; -EBADMSG: neither slot is good; -ENODATA: an empty file. */
-static int load_position(struct journal_cursor *c)
+int cursor_read_file(int fd, const uint8_t journal_id[16], uint64_t *ret_seq, uint64_t *ret_counter, unsigned *ret_good)
 {
     struct cursor_slot s[2] = {{.counter = 0}};
-    ssize_t n = fs_pread_full(c->fd, s, sizeof s, 0);
+    ssize_t n = fs_pread_full(fd, s, sizeof s, 0);
+    *ret_good = 0;
     if (n < 0)
         return (int)n;
     if (n == 0)
         return -ENODATA;
-    bool good[2] = {slot_good(c->journal, &s[0]), n == (ssize_t)sizeof s && slot_good(c->journal, &s[1])};
+    bool good[2] = {slot_good(journal_id, &s[0]), n == (ssize_t)sizeof s && slot_good(journal_id, &s[1])};
     if (!good[0] && !good[1])
         return -EBADMSG;
     const struct cursor_slot *best = !good[1] || (good[0] && s[0].counter > s[1].counter) ? &s[0] : &s[1];
     /* A slot that was never written is all zeros and no damage. */
     static const struct cursor_slot blank;
     size_t other = best == &s[0];
-    if (!good[other] && n == (ssize_t)sizeof s && memcmp(&s[other], &blank, sizeof blank) != 0)
-        journal_log(c->journal, AW_LOG_WARNING,
-                    "%s/" CURSOR_DIR "/%s: half of it is damaged; the position %" PRIu64 " of the other half is used",
-                    c->journal->path, c->name, best->seq);
-    c->counter = best->counter;
-    atomic_store(&c->acked, best->seq);
-    atomic_store(&c->written, best->seq);
+    *ret_good = good[other] || n < (ssize_t)sizeof s || memcmp(&s[other], &blank, sizeof blank) == 0 ? 2 : 1;
+    *ret_seq = best->seq;
+    *ret_counter = best->counter;
     return 0;
 }
 
-static bool name_good(const char *name)
+/* Fills acked and counter from the file; results as of cursor_read_file(). */
+static int load_position(struct journal_cursor *c)
+{
+    uint64_t seq = 0;
+    unsigned good;
+    int rc = cursor_read_file(c->fd, c->journal->identity.id, &seq, &c->counter, &good);
+    if (rc < 0)
+        return rc;
+    if (good < 2)
+        journal_log(c->journal, AW_LOG_WARNING,
+                    "%s/" CURSOR_DIR "/%s: half of it is damaged; the position %" PRIu64 " of the other half is used",
+                    c->journal->path, c->name, seq);
+    atomic_store(&c->acked, seq);
+    atomic_store(&c->written, seq);
+    return 0;
+}
+
+bool cursor_name_good(const char *name)
 {
     size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     return n > 0 && n <= CURSOR_NAME_MAX && name[n] == '\0' && name[0] != '.';
@@ -140,7 +152,7 @@ int cursors_load(struct journal *j)
         return rc;
     }
     for (struct dirent *e; rc == 0 && (errno = 0, e = readdir(dir)) != NULL;)
-        if (name_good(e->d_name))
+        if (cursor_name_good(e->d_name))
             rc = cursor_load(j, e->d_name);
     if (rc == 0 && errno != 0)
         rc = -errno;
@@ -224,12 +236,25 @@ static void join(struct journal_cursor *c, int from)
         (void)store_position(c); /* else the next ack does; a position that is too old only redelivers */
 }
 
+/* A cursor whose file a power loss took away would begin anew, and perhaps behind events that it still owes. */
+static int create_durably(struct journal_cursor *c)
+{
+    int rc = store_position(c);
+    if (rc == 0)
+        rc = fs_fdatasync(c->fd);
+    if (rc == 0)
+        rc = fs_sync_dir(c->journal->cursor_dirfd);
+    if (rc == 0)
+        rc = fs_sync_dir(c->journal->dirfd);
+    return rc;
+}
+
 int journal_cursor_open(struct journal *journal, const char *name, int from, struct journal_cursor **ret)
 {
     struct journal *j = journal;
     if (journal_in_child(j))
         return -EPERM;
-    if (!name_good(name))
+    if (!cursor_name_good(name))
         return diag_problem(-EINVAL, j->path, "\"%s\" is no cursor name: 1 to 64 of A-Z a-z 0-9 . _ -, no dot first",
                             name);
     struct journal_cursor *c = cursors_head(j);
@@ -253,7 +278,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
         uint64_t at = from == JOURNAL_FROM_NOW && fresh ? journal_head_seq(j) : journal_oldest(j) - 1;
         atomic_store(&c->acked, at);
     }
-    int rc = c->fd < 0 || fresh ? store_position(c) : 0;
+    int rc = c->fd < 0 || fresh ? create_durably(c) : 0;
     if (rc < 0) {
         diag_problem(rc, j->path, "the position of cursor \"%s\" cannot be stored: %s", name, strerror(-rc));
         if (fresh) {
@@ -275,7 +300,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
     return 0;
 }
 
-static void leave_segment(struct journal_cursor *c)
+void cursor_leave_segment(struct journal_cursor *c)
 {
     if (c->segment_fd >= 0)
         (void)fs_close(base_take_fd(&c->segment_fd)); /* only read */
@@ -288,7 +313,7 @@ void journal_cursor_close(struct journal_cursor *cursor)
     struct journal *j = cursor->journal;
     if (!journal_in_child(j) && atomic_load(&cursor->acked) > atomic_load(&cursor->written))
         (void)store_position(cursor); /* else: redelivered */
-    leave_segment(cursor);
+    cursor_leave_segment(cursor);
     scan_free(&cursor->scan);
     if (journal_in_child(j))
         return;
@@ -300,6 +325,11 @@ void journal_cursor_close(struct journal_cursor *cursor)
 uint64_t journal_cursor_acked(const struct journal_cursor *cursor)
 {
     return atomic_load_explicit(&cursor->acked, memory_order_acquire);
+}
+
+uint64_t journal_cursor_passed(const struct journal_cursor *cursor)
+{
+    return cursor->position - 1;
 }
 
 int journal_cursor_ack(struct journal_cursor *cursor, uint64_t seq)
@@ -323,243 +353,9 @@ int journal_cursor_seek(struct journal_cursor *cursor, uint64_t seq)
 {
     if (journal_in_child(cursor->journal))
         return -EPERM;
-    leave_segment(cursor);
+    cursor_leave_segment(cursor);
     uint64_t oldest = journal_oldest(cursor->journal);
     cursor->position = seq + 1 < oldest ? oldest : seq + 1;
     cursor->gap_next = 0;
     return 0;
-}
-
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
-
-static int enter_segment(struct journal_cursor *c, const struct segment_facts *f)
-{
-    leave_segment(c);
-    int rc = segment_open_facts(c->journal, f, &c->segment_fd);
-    if (rc < 0)
-        return rc;
-    c->segment_first = f->first_seq;
-    c->segment_number = f->number;
-    scan_init(&c->scan, c->segment_fd, SEGMENT_DATA, f->size, f->first_seq - 1);
-    return 0;
-}
-
-static void moved_to(struct journal_cursor *c, uint64_t position)
-{
-    c->position = position;
-    c->gap_next = 0;
-}
-
-/* Events [position, next) are nowhere. Says so once, and goes on behind them. */
-static int report_gap(struct journal_cursor *c, uint64_t next)
-{
-    struct journal *j = c->journal;
-    uint64_t first = c->position;
-    moved_to(c, next);
-    if (first < journal_oldest(j)) {
-        journal_log(j, AW_LOG_WARNING, "%s: cursor \"%s\": events %" PRIu64 "-%" PRIu64 " are not kept any more",
-                    j->path, c->name, first, next - 1);
-        return 0;
-    }
-    missing_add(j, first, next - 1);
-    waitpoint_wake(&j->writer);
-    journal_log(j, AW_LOG_ERROR,
-                next - first == 1 ? "%s: cursor \"%s\": event %" PRIu64 " is damaged on disk and is skipped"
-                                  : "%s: cursor \"%s\": events %" PRIu64 "-%" PRIu64
-                                    " are damaged on disk and are skipped",
-                j->path, c->name, first, next - 1);
-    return -EBADMSG;
-}
-
-/* The segment being read has no event `position`, its next one is `next`. Is it in an older copy? Else it is missing.
- */
-static int cross_gap(struct journal_cursor *c, uint64_t next)
-{
-    struct seq_range known;
-    struct segment_facts f;
-    if (missing_find(c->journal, c->position, &known)) {
-        moved_to(c, known.last + 1);
-        return 0;
-    }
-    /* Every segment that may have it is tried, from the newest to the oldest; each tells how far the gap goes at most.
-     */
-    bool first_try = c->gap_next == 0;
-    if (first_try || next < c->gap_next)
-        c->gap_next = next;
-    if (first_try && segments_find(c->journal, c->position, 0, 0, &f) &&
-        segment_compare(f.first_seq, f.number, c->segment_first, c->segment_number) > 0)
-        return enter_segment(c, &f);
-    if (segments_find(c->journal, c->position, c->segment_first, c->segment_number, &f))
-        return enter_segment(c, &f);
-    next = c->gap_next;
-    leave_segment(c); /* the newest that holds `next` is the one to go on with */
-    return report_gap(c, next);
-}
-
-/* Makes a segment that should hold `position` the one being read. 1: done, 0: nothing to read there yet, or -errno. */
-static int find_segment(struct journal_cursor *c)
-{
-    struct journal *j = c->journal;
-    struct segment_facts f;
-    struct seq_range known;
-    for (;;) {
-        if (c->position > journal_written(j))
-            return 0;
-        int rc;
-        if (segments_find(j, c->position, 0, 0, &f)) {
-            rc = enter_segment(c, &f);
-            if (rc == -ENOENT && !segments_get(j, f.first_seq, f.number, &f))
-                continue; /* trimmed just now */
-            return rc < 0 ? rc : 1;
-        }
-        if (missing_find(j, c->position, &known))
-            moved_to(c, known.last + 1);
-        else if ((rc = report_gap(c, segments_after(j, c->position, &f) ? f.first_seq : journal_written(j) + 1)) < 0)
-            return rc;
-    }
-}
-
-/* Follows the segment as it grows, or was cut back. false: it holds nothing from `position` on. */
-static bool refresh(struct journal_cursor *c, struct segment_facts *ret)
-{
-    if (!segments_get(c->journal, c->segment_first, c->segment_number, ret)) {
-        ret->last_seq =
-            0; /* trimmed: read what the buffer and the open file have? Its events are acknowledged; move on. */
-        return false;
-    }
-    c->scan.end = ret->size;
-    return c->position <= ret->last_seq;
-}
-
-struct batch {
-    struct record_view *views;
-    size_t max, max_bytes, count, bytes;
-};
-
-/* Records of the segment being read into the batch. 0: as far as it goes for now; 1: look again; -errno. */
-static int read_segment(struct journal_cursor *c, struct batch *b)
-{
-    struct segment_facts facts;
-    if (!refresh(c, &facts)) {
-        leave_segment(c);
-        return 1;
-    }
-    size_t want = b->max_bytes < READ_CHUNK ? READ_CHUNK : b->max_bytes > READ_MAX ? READ_MAX : b->max_bytes;
-    c->scan.frozen = false;
-    int rc = scan_fill(&c->scan, want);
-    if (rc < 0)
-        return rc;
-    while (b->count < b->max && (b->count == 0 || b->bytes < b->max_bytes)) {
-        struct record_view v;
-        struct segment_scan before = c->scan;
-        c->scan.frozen = b->count > 0; /* views of this batch point into the buffer */
-        rc = scan_next(&c->scan, &v);
-        if (rc == -EAGAIN)
-            return 0;
-        if (rc == -EBADMSG)
-            continue; /* what is missing shows at the next event */
-        if (rc == -ENODATA || (rc == 0 && v.head->kind == RECORD_KIND_EVENT && v.head->seq > c->position)) {
-            if (b->count > 0 || rc == 0) { /* not yet: what was found goes first */
-                c->scan.pos = before.pos;
-                c->scan.last_seq = before.last_seq;
-            }
-            if (b->count > 0)
-                return 0;
-            rc = cross_gap(c, rc == 0 ? v.head->seq : facts.last_seq + 1);
-            return rc < 0 ? rc : 1;
-        }
-        if (rc < 0)
-            return rc;
-        if (v.head->kind != RECORD_KIND_EVENT || v.head->seq < c->position)
-            continue;
-        b->views[b->count++] = v;
-        b->bytes += v.head->total_len;
-        moved_to(c, c->position + 1);
-        if (c->position > facts.last_seq)
-            return 0; /* what follows in the file belongs to later events */
-    }
-    return 0;
-}
-
-int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
-                        size_t *ret_count)
-{
-    struct batch b = {views, max, max_bytes, 0, 0};
-    *ret_count = 0;
-    if (journal_in_child(cursor->journal))
-        return -EPERM;
-    int rc = 1;
-    while (rc == 1 && b.count == 0 && max > 0) {
-        if (cursor->segment_fd < 0 && (rc = find_segment(cursor)) <= 0)
-            break;
-        rc = read_segment(cursor, &b);
-        if (rc == 0 && b.count == 0)
-            rc = 1;
-    }
-    *ret_count = b.count;
-    return b.count > 0 || rc > 0 ? 0 : rc;
-}
-
-int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns)
-{
-    struct journal *j = cursor->journal;
-    if (journal_in_child(j))
-        return -EPERM;
-    for (;;) {
-        uint32_t seen = waitpoint_enter(&j->readers), wakes = atomic_load(&j->wakes);
-        int rc = 1;
-        if (atomic_load(&j->written_seq) >= cursor->position)
-            rc = 0;
-        else if (wakes != cursor->wakes_seen)
-            rc = -EINTR;
-        else if (deadline_mono_ns != UINT64_MAX && clock_mono_ns() >= deadline_mono_ns)
-            rc = -ETIMEDOUT;
-        if (rc <= 0) {
-            waitpoint_leave(&j->readers);
-            if (rc == -EINTR)
-                cursor->wakes_seen = wakes; /* a wake is never missed, not even one before the call */
-            return rc;
-        }
-        waitpoint_sleep(&j->readers, seen, deadline_mono_ns);
-    }
-}
-
-int journal_lookup_hash(struct journal *journal, uint64_t seq, uint8_t ret_hash[32])
-{
-    struct journal *j = journal;
-    if (journal_in_child(j))
-        return -EPERM;
-    if (seq > journal_head_seq(j))
-        return -ENOENT;
-    if (seq > journal_written(j)) {
-        pthread_mutex_lock(&j->drain_lock);
-        int rc = writer_drain(j, atomic_load(&j->ring.header->head));
-        pthread_mutex_unlock(&j->drain_lock);
-        if (rc < 0)
-            return rc;
-    }
-    struct segment_facts f = {0};
-    int found = -ENOENT;
-    while (found == -ENOENT && segments_find(j, seq, f.first_seq, f.number, &f)) {
-        AW_AUTOCLOSE int fd = -1;
-        struct segment_scan scan = {.fd = -1};
-        struct record_view v;
-        int rc = segment_open_facts(j, &f, &fd);
-        if (rc == -ENOENT)
-            continue;
-        if (rc < 0)
-            return rc;
-        scan_init(&scan, fd, SEGMENT_DATA, f.size, f.first_seq - 1);
-        while ((rc = scan_next(&scan, &v)) == 0 || rc == -EBADMSG) {
-            if (rc == 0 && v.head->kind == RECORD_KIND_EVENT && v.head->seq == seq) {
-                memcpy(ret_hash, v.head->hash, 32);
-                found = 0;
-                break;
-            }
-        }
-        scan_free(&scan);
-        if (rc < 0 && rc != -ENODATA)
-            return rc;
-    }
-    return found;
 }

@@ -28,6 +28,8 @@
 #define CURSOR_DIR "cursors"
 #define QUARANTINE_DIR "quarantine"
 #define WRITE_CHUNK (1u << 20)
+#define FULL_QUOTA 1u /* the segments take what journal.max_size allows */
+#define FULL_DISK 2u  /* the file system has less than journal.min_free left */
 
 /* A word to sleep on. `sleepers` lets the waking side skip the system call. */
 struct waitpoint {
@@ -52,7 +54,7 @@ struct cursor_slot {
     uint64_t counter, seq;
     uint32_t crc, zero[5];
 };
-#define CURSOR_NAME_MAX 64
+#define CURSOR_NAME_MAX JOURNAL_CURSOR_NAME_MAX
 struct journal_cursor {
     struct journal *journal;
     struct journal_cursor *next; /* list_lock */
@@ -85,7 +87,7 @@ struct journal {
     uint8_t tenant_key[16], service_key[16];
     bool chained;
     uint32_t fork_generation;
-    _Atomic bool full;            /* quota: appends wait */
+    _Atomic unsigned full;        /* FULL_*: appends wait */
     _Atomic int failed;           /* 0, or -errno: appends are refused until a fresh segment works */
     _Atomic uint32_t writer_idle; /* the writer sleeps without a time limit: an appender must wake it */
 
@@ -97,6 +99,7 @@ struct journal {
     _Atomic int write_error;        /* last error of the writer, 0 = none */
     _Atomic bool dirty;             /* something written is not synced */
     _Atomic uint64_t sync_asked_ns; /* CLOCK_MONOTONIC: when somebody last waited for the disk; 0 = never */
+    _Atomic uint64_t read_sync_ns;  /* CLOCK_MONOTONIC: when a reader last synced */
     _Atomic bool roll_wanted, stop;
     _Atomic bool notes_wanted;  /* `missing` grew: write a note */
     _Atomic uint64_t trim_hint; /* an ack at or beyond this may free a segment */
@@ -109,6 +112,7 @@ struct journal {
     uint64_t tail;                /* the ring's, as this process wrote it */
     struct segment *current;      /* NULL: made when needed */
     uint64_t written_bytes;       /* ever, in this process */
+    uint64_t looked_at_bytes;     /* written_bytes when the file system's free space was last looked at */
     struct snapshot snapshots[2]; /* [0] the newest, maybe growing; [1] the one before */
     uint8_t *scratch;             /* SCRATCH bytes for snapshot chunks and notes */
 
@@ -123,7 +127,7 @@ struct journal {
     struct journal_identity identity;
     char *path;
     int dirfd, cursor_dirfd, quarantine_dirfd, lock_fd;
-    uint64_t max_size, quota, segment_size, sync_interval_ns;
+    uint64_t max_size, quota, segment_size, min_free, sync_interval_ns;
     struct diag_out diag;
     pthread_t writer_thread, keeper_thread;
     bool writer_started, keeper_started;
@@ -201,9 +205,11 @@ int sync_upto(struct journal *j, uint64_t seq, bool all); /* all: also records o
 /* ---- keeper.c ---- */
 void *keeper_main(void *journal);
 void keeper_trim(struct journal *j);
+void keeper_look_at_disk(struct journal *j); /* sets or clears FULL_DISK; any thread */
 
 /* ---- cursor.c ---- */
-int cursors_load(struct journal *j); /* at open */
+void cursor_leave_segment(struct journal_cursor *c); /* lets go of what it reads from */
+int cursors_load(struct journal *j);                 /* at open */
 void cursors_free(struct journal *j);
 uint64_t cursors_highest(struct journal *j); /* highest acknowledged seq */
 /* Lowest acknowledged seq; without cursors 0: nothing may go. _durable: by what is known to be on disk. */
@@ -221,5 +227,7 @@ void quarantine_bytes(struct journal *j, const char *source, int fd, uint64_t fr
                       bool *ret_new);
 /* Moves a whole file of the journal aside. 0 or -errno. */
 int quarantine_file(struct journal *j, int dirfd, const char *name, const char *reason);
+/* The same for a file that must not vanish: it stays where it is when it cannot be moved. Durable with 0. */
+int quarantine_move(struct journal *j, int dirfd, const char *name, const char *reason);
 
 #endif

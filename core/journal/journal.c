@@ -140,8 +140,8 @@ static inline bool fits(const struct journal *j, uint64_t total)
     return j->head + total - j->tail_seen <= j->ring.size && !atomic_load(&j->full) && atomic_load(&j->failed) == 0;
 }
 
-/* append_lock held, and held again on return. Waits until the event fits, or for the deadline. */
-static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t deadline)
+/* append_lock held, and held again on return. Waits until the event fits, or for the deadline; what time is it then? */
+static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t deadline, uint64_t *ret_now_ns)
 {
     for (bool late = false;; late = deadline <= clock_mono_ns()) {
         uint32_t seen = waitpoint_enter(&j->room);
@@ -155,8 +155,10 @@ static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t dea
             rc = atomic_load(&j->write_error) == 0 || space_error(atomic_load(&j->write_error)) ? -ENOSPC : -EIO;
         if (rc != 0)
             waitpoint_leave(&j->room);
-        if (rc == 1)
+        if (rc == 1) {
+            *ret_now_ns = clock_real_ns();
             return 0;
+        }
         waitpoint_wake(atomic_load(&j->full) ? &j->keeper : &j->writer);
         if (rc < 0)
             return rc;
@@ -212,7 +214,7 @@ static void prepare_header(const struct journal *j, const struct prepared *event
                                 .kind = RECORD_KIND_EVENT,
                                 .json_len = event->json_len,
                                 .integrity_at = event->integrity_at,
-                                .sealed_ns = clock_real_ns(),
+                                .sealed_ns = event->now_ns ? event->now_ns : clock_real_ns(),
                                 .occurred_ns = event->occurred_ns,
                                 .field_count = (uint16_t)event->field_count};
     h->total_len =
@@ -272,7 +274,7 @@ AW_HOT int journal_append(struct journal *journal, const struct prepared *event,
     brief_lock(&j->append_lock);
     int rc = 0;
     if (AW_UNLIKELY(!fits(j, h.total_len)))
-        rc = wait_for_room(j, h.total_len, deadline_mono_ns);
+        rc = wait_for_room(j, h.total_len, deadline_mono_ns, &h.sealed_ns);
     if (AW_LIKELY(rc == 0))
         rc = append_locked(j, event, sealer, &h, crc);
     brief_unlock(&j->append_lock);
@@ -284,6 +286,17 @@ AW_HOT int journal_append(struct journal *journal, const struct prepared *event,
     ret->sealed_ns = h.sealed_ns;
     memcpy(ret->hash, h.hash, sizeof ret->hash);
     return 0;
+}
+
+const char *journal_why_full(const struct journal *journal)
+{
+    unsigned full = atomic_load(&journal->full);
+    int error = atomic_load(&journal->write_error);
+    if (full & FULL_DISK)
+        return "disk_low";
+    if (full & FULL_QUOTA)
+        return "journal_full";
+    return error == 0 ? "ring_full" : space_error(error) ? "disk_full" : "write_error";
 }
 
 int journal_sync(struct journal *journal, uint64_t seq)
@@ -418,6 +431,7 @@ static int apply_options(struct journal *j, const struct journal_options *o, uin
     /* Appends wait early enough for all that is in the ring to find its place, with a few headers and notes. */
     uint64_t reserve = *ret_ring + *ret_ring / 8 + 4 * SEGMENT_DATA;
     j->quota = j->max_size - (reserve < j->max_size / 4 ? reserve : j->max_size / 4);
+    j->min_free = o->min_free;
     j->sync_interval_ns = o->sync_interval_ns;
     j->chained = o->chained;
     j->diag = o->diag;
@@ -495,7 +509,8 @@ static int open_all(struct journal *j, const struct journal_options *options)
         if (rc < 0)
             diag_problem(0, j->path, "what an earlier process wrote cannot be synced: %s", strerror(-rc));
     }
-    return start_threads(j);
+    keeper_look_at_disk(j);
+    return options->offline ? 0 : start_threads(j);
 }
 
 int journal_open(const struct journal_options *options, struct journal **ret)

@@ -26,8 +26,10 @@ struct journal_options {
     uint64_t max_size;         /* quota in bytes over all segments; default 1 GiB */
     uint64_t segment_size;     /* default 64 MiB; at least 1 MiB (tests may go lower: 64 KiB) */
     uint64_t ring_size;        /* default 8 MiB; power of two >= 1 MiB (tests: 64 KiB) */
+    uint64_t min_free;         /* bytes of the file system that others shall find free; 0 = none */
     uint64_t sync_interval_ns; /* background fdatasync of what was written; 0 = only on demand; default 1 s */
     bool chained;              /* false: integrity.mode = "none" */
+    bool offline;              /* for commands: no threads, so that nothing but what is asked for happens; no appends */
     struct diag_out diag;
 };
 
@@ -51,6 +53,10 @@ struct journal_receipt {
  * cannot write; -ENOMEM. Any thread. */
 int journal_append(struct journal *journal, const struct prepared *event, uint64_t deadline_mono_ns,
                    struct journal_receipt *ret);
+/* Why journal_append() finds no room: "disk_low", "journal_full", "disk_full", "write_error" or "ring_full". Any
+ * thread.
+ */
+const char *journal_why_full(const struct journal *journal);
 /* Everything appended before the call is on disk. The caller does the work itself, or finds it done by another. A
  * failed fdatasync is never tried again on the same bytes: what was not known durable is appended to a fresh segment
  * and synced there; if that fails too, -EIO, and the journal takes no more events until a fresh segment works. */
@@ -78,15 +84,24 @@ uint64_t journal_cursor_acked(const struct journal_cursor *cursor); /* any threa
 int journal_cursor_ack(struct journal_cursor *cursor, uint64_t seq);
 /* Next read position := seq + 1 (within what is kept). */
 int journal_cursor_seek(struct journal_cursor *cursor, uint64_t seq);
-/* Up to max records and about max_bytes, in order, without waiting. Views point into the cursor's buffer: valid until
- * the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found damaged on reading; it is
- * skipped, reported and counted, the call may be repeated. */
+/* Up to max records and about max_bytes, in order, without waiting; only what is on the disk. Views point into the
+ * cursor's buffer: valid until the next read or seek. *ret_count 0: nothing there now. -EBADMSG: a record was found
+ * damaged on reading; it is skipped, reported and counted, the call may be repeated. */
 int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
                         size_t *ret_count);
-/* Waits until something is readable beyond what was read, journal_wake(), or the deadline (mono ns). 0, -ETIMEDOUT,
+/* All up to here was read, or is known to be missing: what a reader that lacks nothing may acknowledge. */
+uint64_t journal_cursor_passed(const struct journal_cursor *cursor);
+/* Waits until something is readable beyond what was read, journal_wake(), or the deadline (mono ns); syncs what is
+ * written, so that it becomes readable. 0, -ETIMEDOUT,
  * -EINTR when woken. Short waits poll, long ones sleep, so that appenders need no system call while traffic flows. */
 int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns);
 void journal_wake(struct journal *journal); /* all waiting cursors, and the writer */
+#define JOURNAL_CURSOR_NAME_MAX 64
+/* For commands, on a journal opened offline: the reader is gone for good. Its file is moved to quarantine/, with the
+ * reason. *ret_owed: events it had not acknowledged. -ENOENT; -EBUSY: it is owed something and force is not set. */
+int journal_cursor_release(struct journal *journal, const char *name, bool force, uint64_t *ret_owed);
+/* For commands, on a journal opened offline: what the keeper does when it has a reason to. */
+void journal_trim(struct journal *journal);
 /* The event's record with this seq, for checks against a sink's own position. 0, -ENOENT. Copies the hash only. */
 int journal_lookup_hash(struct journal *journal, uint64_t seq, uint8_t ret_hash[32]);
 

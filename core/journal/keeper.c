@@ -97,9 +97,28 @@ void keeper_trim(struct journal *j)
         }
     }
 room:
-    if (atomic_load(&j->full) && atomic_load(&j->bytes) < j->quota) {
-        atomic_store(&j->full, false);
+    if ((atomic_load(&j->full) & FULL_QUOTA) && atomic_load(&j->bytes) < j->quota) {
+        atomic_fetch_and(&j->full, ~FULL_QUOTA);
         waitpoint_wake(&j->room);
+    }
+}
+
+void keeper_look_at_disk(struct journal *j)
+{
+    uint64_t available;
+    if (j->min_free == 0 || fs_free_bytes(j->dirfd, &available) < 0)
+        return; /* what is not known stops nobody */
+    if (available >= j->min_free) {
+        if (!(atomic_fetch_and(&j->full, ~FULL_DISK) & FULL_DISK))
+            return;
+        journal_log(j, AW_LOG_INFO, "%s: the file system has room again", j->path);
+        waitpoint_wake(&j->room);
+    } else if (!(atomic_fetch_or(&j->full, FULL_DISK) & FULL_DISK)) {
+        journal_log(j, AW_LOG_ERROR,
+                    "%s: the file system has %" PRIu64 " bytes left, journal.min_free is %" PRIu64
+                    ": no more events are taken until there is room",
+                    j->path, available, j->min_free);
+        waitpoint_wake(&j->keeper);
     }
 }
 
@@ -119,8 +138,8 @@ static void warn_idle_cursors(struct journal *j)
         journal_log(
             j, AW_LOG_WARNING,
             "%s: the journal is full, and its reader \"%s\", which is not in use, still wants events from %" PRIu64
-            " on; when it is gone for good, remove %s/" CURSOR_DIR "/%s while auditwell is stopped",
-            j->path, c->name, atomic_load(&c->acked) + 1, j->path, c->name);
+            " on; when it is gone for good, stop auditwell and run: auditwell journal cursors --release %s",
+            j->path, c->name, atomic_load(&c->acked) + 1, c->name);
     }
 }
 
@@ -136,16 +155,19 @@ void *keeper_main(void *journal)
             armed = true;
             due = now + (atomic_load(&j->failed) ? FAILED_NS : j->sync_interval_ns);
         }
+        if (atomic_load(&j->full) & FULL_DISK)
+            keeper_look_at_disk(j);
         if (armed && now >= due) {
             armed = false;
+            keeper_look_at_disk(j);
             int rc = sync_upto(j, journal_head_seq(j), true);
             if (rc < 0 && rc != last_error)
                 journal_log(j, AW_LOG_ERROR, "%s: background sync failed: %s", j->path, strerror(-rc));
             last_error = rc;
         }
         keeper_trim(j);
-        bool full = atomic_load(&j->full);
-        if (full)
+        unsigned full = atomic_load(&j->full);
+        if (full & FULL_QUOTA)
             warn_idle_cursors(j);
         uint64_t until = armed ? due : FUTEX_FOR_EVER;
         if (full && until > now + PRESSURE_NS)

@@ -283,6 +283,7 @@ int sync_upto(struct journal *j, uint64_t seq, bool all)
             }
             atomic_store(&j->sync_lead, 0);
             waitpoint_wake(&j->sync_done);
+            waitpoint_wake(&j->readers);
             if (rc < 0 && (all || atomic_load(&j->durable_seq) < seq))
                 return rc;
             continue;

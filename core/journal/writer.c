@@ -7,13 +7,14 @@
 
 #include <inttypes.h>
 
-#define NAP_NS 200000u       /* while events arrive */
-#define LAZY_NAP_NS 1000000u /* after a few naps for nothing */
-#define LAZY_AFTER 10        /* naps */
-#define EAGER_NS 100000000u  /* after a sync, what is written goes to the disk at once */
-#define EAGER_UNIT 65536u    /* in whole multiples of this: of any page size, and worth a request */
-#define IDLE_AFTER 50        /* naps: then sleep until woken */
-#define RETRY_NS 20000000u   /* after a failed write */
+#define NAP_NS 200000u        /* while events arrive */
+#define LAZY_NAP_NS 1000000u  /* after a few naps for nothing */
+#define LAZY_AFTER 10         /* naps */
+#define EAGER_NS 100000000u   /* after a sync, what is written goes to the disk at once */
+#define EAGER_UNIT 65536u     /* in whole multiples of this: of any page size, and worth a request */
+#define IDLE_AFTER 50         /* naps: then sleep until woken */
+#define RETRY_NS 20000000u    /* after a failed write */
+#define LOOK_AT_DISK 4194304u /* bytes written between two looks at the free space */
 
 int writer_begin(struct journal *j, uint64_t first_seq, uint64_t prealloc)
 {
@@ -103,8 +104,12 @@ static int write_records(struct journal *j, const void *buf, size_t len, uint64_
     s->dirty = true;
     j->written_bytes += len;
     atomic_store(&s->size, size + len);
-    if (atomic_fetch_add(&j->bytes, len) + len >= j->quota && !atomic_exchange(&j->full, true))
+    if (atomic_fetch_add(&j->bytes, len) + len >= j->quota && !(atomic_fetch_or(&j->full, FULL_QUOTA) & FULL_QUOTA))
         waitpoint_wake(&j->keeper);
+    if (j->written_bytes - j->looked_at_bytes >= LOOK_AT_DISK) {
+        j->looked_at_bytes = j->written_bytes;
+        keeper_look_at_disk(j);
+    }
     /* The keeper sleeps without a limit while there is nothing to sync. */
     if (!atomic_exchange(&j->dirty, true) && j->sync_interval_ns > 0)
         waitpoint_wake(&j->keeper);

@@ -205,7 +205,8 @@ struct aw_host {
     int32_t (*event_field)(const struct aw_event *, uint32_t field, struct aw_str *ret);
     int32_t (*event_number)(const struct aw_event *, uint32_t number, uint64_t *ret);
     /* The whole event in a named encoding: "json" is one canonical JSON object with its integrity member, no newline,
-     * the bytes that verify. AW_E_UNSUPPORTED for an unknown name. Rendered at most once per event. */
+     * the bytes that verify; with `pii` in the sink's settings the view of the event. AW_E_UNSUPPORTED for an unknown
+     * name. Rendered at most once per event. */
     int32_t (*event_encoded)(const struct aw_event *, const char *encoding, struct aw_str *ret);
 
     /* Typed access to settings, already validated and defaulted. AW_E_NOTFOUND when unset without default,

@@ -35,8 +35,17 @@ EXTRA_fault_together_t_DEPENDENCIES = tests/fault/sink_ledger.la
 FAULT_TOGETHER = fault_together.t
 endif
 
-fault-long: all fault.t $(FAULT_TOGETHER)
-	$(AM_TESTS_ENVIRONMENT) for t in fault.t $(FAULT_TOGETHER); do \
+check_PROGRAMS += power.t
+TESTS += power.t
+power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h \
+	tests/fault/disk_private.h tests/fault/oracle.c tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+power_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+power_t_CFLAGS = $(fault_t_CFLAGS)
+power_t_LDADD = $(fault_t_LDADD)
+power_t_LDFLAGS = $(fault_t_LDFLAGS)
+
+fault-long: all fault.t power.t crash.t $(FAULT_TOGETHER)
+	$(AM_TESTS_ENVIRONMENT) for t in fault.t power.t crash.t $(FAULT_TOGETHER); do \
 	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif

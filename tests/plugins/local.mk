@@ -120,6 +120,11 @@ tests_plugins_sink_m_undefined_la_SOURCES = $(MOCK_SOURCES)
 tests_plugins_sink_m_undefined_la_CPPFLAGS = $(MOCK_CPPFLAGS) -DMOCK_NAME=m_undefined -DMOCK_UNDEFINED
 tests_plugins_sink_m_undefined_la_LDFLAGS = -module -avoid-version -shared -Wl,-z,lazy -rpath /nowhere
 
+# Behaves as a file says.
+check_LTLIBRARIES += tests/plugins/sink_puppet.la
+tests_plugins_sink_puppet_la_SOURCES = tests/plugins/puppet.c
+tests_plugins_sink_puppet_la_LDFLAGS = $(MOCK_LDFLAGS)
+
 # It needs a library by a soname under which no file is: only a test that makes one can load it.
 mock_dependency = tests/plugins/gone/libmock-dependency.so
 $(mock_dependency): tests/plugins/dependency.c

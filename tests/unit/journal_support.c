@@ -179,6 +179,7 @@ struct support_read support_read_all(struct journal *j, const char *name, bool a
         return r;
     }
     uint64_t expected = journal_cursor_acked(c) + 1;
+    CU_ASSERT_EQUAL(journal_sync(j, journal_head(j)), 0); /* only what is on the disk is given out */
     for (;;) {
         size_t n;
         int rc = journal_cursor_read(c, views, BATCH, 1 << 20, &n);

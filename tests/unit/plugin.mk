@@ -26,3 +26,10 @@ test_config_manual_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_config_manual_t_CFLAGS = $(UNIT_CFLAGS)
 test_config_manual_t_LDADD = $(UNIT_LIBS)
 TESTS += test_registry.t test_dso.t test_schema.t test_host.t test_config.t test_config_manual.t
+
+check_PROGRAMS += test_config_modes.t
+test_config_modes_t_SOURCES = tests/unit/test_config_modes.c $(PLUGIN_UTIL)
+test_config_modes_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_config_modes_t_CFLAGS = $(UNIT_CFLAGS)
+test_config_modes_t_LDADD = $(UNIT_LIBS)
+TESTS += test_config_modes.t

@@ -51,11 +51,12 @@ static bool complains(const char *text, const char *message)
 static void test_defaults(void)
 {
     CU_ASSERT_EQUAL_FATAL(load_text(SINK), 0);
-    CU_ASSERT_EQUAL(s->mode, SETTINGS_MODE_QUEUE);
-    CU_ASSERT_FALSE(s->all_or_nothing);
-    CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_PROCESS);
-    CU_ASSERT_EQUAL(s->queue_timeout_ns, 1000000000);
+    CU_ASSERT_EQUAL(s->service.mode, SETTINGS_MODE_QUEUE);
+    CU_ASSERT_EQUAL(s->service.durability, SETTINGS_DURABLE_PROCESS);
+    CU_ASSERT_EQUAL(s->service.timeout_ns, 1000000000);
     CU_ASSERT_EQUAL(s->journal.max_size, 1u << 30);
+    CU_ASSERT_EQUAL(s->journal.min_free, 64u << 20);
+    CU_ASSERT(s->fanout == SETTINGS_FANOUT_BEST_EFFORT && s->action_count == 0);
     CU_ASSERT_EQUAL(s->journal.segment_size, 64u << 20);
     CU_ASSERT_EQUAL(s->journal.ring_size, 8u << 20);
     CU_ASSERT_EQUAL(s->journal.sync_interval_ns, 1000000000);
@@ -87,7 +88,7 @@ static void test_defaults(void)
     CU_ASSERT_STRING_EQUAL(k->name, "file");
     CU_ASSERT_STRING_EQUAL(k->spec.name, "file");
     CU_ASSERT_STRING_EQUAL(k->where, "<text>:1");
-    CU_ASSERT_EQUAL(k->from, JOURNAL_FROM_STORED);
+    CU_ASSERT_EQUAL(k->from, JOURNAL_FROM_NOW);
     CU_ASSERT(k->enabled);
     CU_ASSERT_STRING_EQUAL(config_setting_get_string(config_setting_get_member(k->group, "path")), "/x");
     end();
@@ -122,29 +123,32 @@ static void test_example(void)
     free(page);
 }
 
-static const char every_key[] = "service = \"a\"; service_version = \"b\"; environment = \"c\"; host = \"d\"; "
-                                "region = \"e\"; instance = \"f\";\n"
-                                "mode = \"block\"; fanout = \"all_or_nothing\"; write_deadline = \"7s\"; plugin_path "
-                                "= \"/p\"; adapters = ();\n"
-                                "journal = { path = \"/j\"; durability = \"disk\"; max_size = \"2GiB\"; "
-                                "segment_size = \"1MiB\"; ring_size = \"1MiB\"; "
-                                "sync_interval = 0; };\nqueue = { timeout = \"3ms\"; };\n"
-                                "redaction = { enabled = false; mask = \"-\"; keys = [ \"k\" ]; paths = ( \"p\" ); "
-                                "patterns = ( \"q\", \"r\" ); allow = ( "
-                                "\"t\" ); default_keys = false; scanners = false; };\n"
-                                "limits = { event = 3000000; metadata = \"1KiB\"; diff = \"2KiB\"; input = "
-                                "\"2MiB\"; depth = 9; over_limit = "
-                                "\"truncate\"; };\nvalidation = { strict = true; strict_naming = true; "
-                                "};\nintegrity = { mode = \"none\"; };\n"
-                                "batch = { events = 7; bytes = \"2KiB\"; flush_interval = \"1s\"; };\nretry = { "
-                                "max = 2; base = \"1s\"; cap = \"2s\"; };\n"
-                                "breaker = { threshold = 3; cooldown = \"4s\"; probes = 5; };\n"
-                                "sinks = ( { plugin = \"x\"; name = \"one\"; enabled = true; start_from = \"now\"; "
-                                "plugin_file = \"/p/sink_x.so\"; sha256 = "
-                                "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF\"; "
-                                "write_deadline = \"8s\"; batch = { events = 8; }; "
-                                "retry = { max = 9; base = \"500ms\"; }; breaker = { threshold = 10; }; }, { "
-                                "plugin = \"x\"; name = \"two\"; } );";
+static const char every_key[] =
+    "service = \"a\"; service_version = \"b\"; environment = \"c\"; host = \"d\"; "
+    "region = \"e\"; instance = \"f\";\n"
+    "mode = \"block\"; fanout = \"quorum\"; quorum = 2; write_deadline = \"7s\"; plugin_path "
+    "= \"/p\"; adapters = ();\n"
+    "journal = { path = \"/j\"; durability = \"disk\"; max_size = \"2GiB\"; min_free = \"3MiB\"; "
+    "segment_size = \"1MiB\"; ring_size = \"1MiB\"; "
+    "sync_interval = 0; };\nqueue = { timeout = \"3ms\"; };\n"
+    "redaction = { enabled = false; mask = \"-\"; keys = [ \"k\" ]; paths = ( \"p\" ); "
+    "patterns = ( \"q\", \"r\" ); allow = ( "
+    "\"t\" ); default_keys = false; scanners = false; };\n"
+    "limits = { event = 3000000; metadata = \"1KiB\"; diff = \"2KiB\"; input = "
+    "\"2MiB\"; depth = 9; over_limit = "
+    "\"truncate\"; };\nvalidation = { strict = true; strict_naming = true; "
+    "};\nintegrity = { mode = \"none\"; };\n"
+    "batch = { events = 7; bytes = \"2KiB\"; flush_interval = \"1s\"; };\nretry = { "
+    "max = 2; base = \"1s\"; cap = \"2s\"; };\n"
+    "breaker = { threshold = 3; cooldown = \"4s\"; probes = 5; };\n"
+    "actions = ( { match = \"p.*\"; mode = \"queue\"; durability = \"process\"; timeout = 0; }, "
+    "{ match = \"?\"; timeout = \"1h\"; } );\n"
+    "sinks = ( { plugin = \"x\"; name = \"one\"; enabled = true; start_from = \"now\"; required = true; "
+    "plugin_file = \"/p/sink_x.so\"; sha256 = "
+    "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF\"; "
+    "write_deadline = \"8s\"; batch = { events = 8; }; "
+    "retry = { max = 9; base = \"500ms\"; }; breaker = { threshold = 10; }; }, { "
+    "plugin = \"x\"; name = \"two\"; } );";
 
 static void test_every_key(void)
 {
@@ -159,17 +163,26 @@ static void test_every_key(void)
     CU_ASSERT_STRING_EQUAL(s->event.host, "d");
     CU_ASSERT_STRING_EQUAL(s->event.region, "e");
     CU_ASSERT_STRING_EQUAL(s->event.instance, "f");
-    CU_ASSERT_EQUAL(s->mode, SETTINGS_MODE_BLOCK);
-    CU_ASSERT(s->all_or_nothing);
+    CU_ASSERT_EQUAL(s->service.mode, SETTINGS_MODE_BLOCK);
     CU_ASSERT_STRING_EQUAL(s->plugin_path, "/p");
     CU_ASSERT_STRING_EQUAL(s->journal.path, "/j");
-    CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_DISK);
+    CU_ASSERT_EQUAL(s->service.durability, SETTINGS_DURABLE_DISK);
     CU_ASSERT_EQUAL(s->journal.max_size, UINT64_C(2) << 30);
+    CU_ASSERT_EQUAL(s->journal.min_free, 3u << 20);
+    CU_ASSERT(s->fanout == SETTINGS_FANOUT_QUORUM && s->quorum == 2);
+    CU_ASSERT_EQUAL_FATAL(s->action_count, 2);
+    CU_ASSERT_STRING_EQUAL(s->actions[0].match, "p.*");
+    CU_ASSERT(s->actions[0].service.mode == SETTINGS_MODE_QUEUE && s->actions[0].service.timeout_ns == 0 &&
+              s->actions[0].service.durability == SETTINGS_DURABLE_PROCESS);
+    CU_ASSERT(s->actions[1].service.mode == SETTINGS_MODE_BLOCK && /* what a rule does not say is as for the rest */
+              s->actions[1].service.timeout_ns == UINT64_C(3600000000000) &&
+              s->actions[1].service.durability == SETTINGS_DURABLE_DISK);
+    CU_ASSERT(s->sinks[0].required && !s->sinks[1].required);
     CU_ASSERT_EQUAL(s->journal.segment_size, 1u << 20);
     CU_ASSERT_EQUAL(s->journal.ring_size, 1u << 20);
     CU_ASSERT_EQUAL(s->journal.sync_interval_ns, 0);
     CU_ASSERT_FALSE(s->journal.chained);
-    CU_ASSERT_EQUAL(s->queue_timeout_ns, 3000000);
+    CU_ASSERT_EQUAL(s->service.timeout_ns, 3000000);
     CU_ASSERT(!s->event.redaction && !s->event.redact_default_keys && !s->event.redact_scanners);
     CU_ASSERT_STRING_EQUAL(s->event.mask, "-");
     CU_ASSERT_EQUAL(s->event.pattern_count, 2);
@@ -315,13 +328,13 @@ static void test_sinks(void)
 static void test_presets(void)
 {
     CU_ASSERT_EQUAL_FATAL(load_text(SINK "preset = \"saas-multi-tenant-strict\";"), 0);
-    CU_ASSERT(s->durability == SETTINGS_DURABLE_DISK && s->event.strict && s->event.strict_naming &&
+    CU_ASSERT(s->service.durability == SETTINGS_DURABLE_DISK && s->event.strict && s->event.strict_naming &&
               !s->event.over_limit_truncate);
     CU_ASSERT_EQUAL(s->journal.max_size, UINT64_C(4) << 30);
     end();
     CU_ASSERT_EQUAL_FATAL(load_text(SINK "preset = \"on-prem-self-hosted\"; journal = { durability = \"process\"; };"),
                           0);
-    CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_PROCESS); /* what is written wins */
+    CU_ASSERT_EQUAL(s->service.durability, SETTINGS_DURABLE_PROCESS); /* what is written wins */
     CU_ASSERT_EQUAL(s->journal.max_size, UINT64_C(8) << 30);
     CU_ASSERT(s->event.over_limit_truncate);
     CU_ASSERT_EQUAL(s->sinks[0].delivery.retry_cap_ns, UINT64_C(300000000000));
@@ -405,7 +418,7 @@ static void clear_environment(void)
 static void test_environment(void)
 {
     setenv("AUDITWELL_SERVICE", "from-env", 1);
-    setenv("AUDITWELL_MODE", "drop", 1);
+    setenv("AUDITWELL_MODE", "block", 1);
     setenv("AUDITWELL_DURABILITY", "disk", 1);
     setenv("AUDITWELL_JOURNAL_PATH", "/env/journal", 1);
     setenv("AUDITWELL_JOURNAL_MAX_SIZE", "5GiB", 1);
@@ -414,11 +427,11 @@ static void test_environment(void)
     CU_ASSERT_EQUAL_FATAL(load_text(SINK "service = \"file\"; region = \"r\"; journal = { path = \"/file\"; };"), 0);
     CU_ASSERT_STRING_EQUAL(s->event.service, "from-env");
     CU_ASSERT_STRING_EQUAL(s->event.region, "r");
-    CU_ASSERT_EQUAL(s->mode, SETTINGS_MODE_DROP);
-    CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_DISK);
+    CU_ASSERT_EQUAL(s->service.mode, SETTINGS_MODE_BLOCK);
+    CU_ASSERT_EQUAL(s->service.durability, SETTINGS_DURABLE_DISK);
     CU_ASSERT_STRING_EQUAL(s->journal.path, "/env/journal");
     CU_ASSERT_EQUAL(s->journal.max_size, UINT64_C(5) << 30);
-    CU_ASSERT_EQUAL(s->queue_timeout_ns, 9000000);
+    CU_ASSERT_EQUAL(s->service.timeout_ns, 9000000);
     end();
     setenv("AUDITWELL_MODE", "dorp", 1);
     setenv("AUDITWELL_JOURNAL_PATH", "relative", 1);
@@ -436,7 +449,7 @@ static void test_environment(void)
     clear_environment();
     setenv("AUDITWELL_PRESET", "on-prem-self-hosted", 1);
     CU_ASSERT_EQUAL(load_text(SINK), 0);
-    CU_ASSERT_EQUAL(s->durability, SETTINGS_DURABLE_DISK);
+    CU_ASSERT_EQUAL(s->service.durability, SETTINGS_DURABLE_DISK);
     end();
     clear_environment();
 }

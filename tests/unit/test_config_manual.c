@@ -17,8 +17,10 @@ static void test_manual_page(void)
     size_t len;
     CU_ASSERT_EQUAL_FATAL(fs_read_file(util_path(getenv("top_srcdir"), "docs/audit.conf.5.scd"), 1u << 20, &page, &len),
                           0);
-    for (int g = 0; g <= GROUP_COUNT; g++) {
-        const struct aw_option *const *o = g < GROUP_COUNT ? settings_groups[g].options : settings_sink_options;
+    for (int g = 0; g <= GROUP_COUNT + 1; g++) {
+        const struct aw_option *const *o = g < GROUP_COUNT    ? settings_groups[g].options
+                                           : g == GROUP_COUNT ? settings_sink_options
+                                                              : settings_action_options;
         for (; *o; o++) {
             snprintf(text, sizeof text, "\n*%s* (", (*o)->key);
             char *entry = strstr(page, text), *line_end = entry ? strchr(entry + 1, '\n') : NULL;

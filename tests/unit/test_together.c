@@ -86,8 +86,8 @@ static void check_dead_letters(const struct group_rig *r, const char *by)
         AW_AUTOFREE char *text = NULL;
         snprintf(path, sizeof path, "%s/deadletter/%s.jsonl", r->dir, fake_names[i]);
         CU_ASSERT_EQUAL_FATAL(fs_read_file(path, 10000, &text, NULL), 0);
-        snprintf(want, sizeof want, "{\"sink\":\"%s\",\"seq\":7,", fake_names[i]);
-        CU_ASSERT(strncmp(text, want, strlen(want)) == 0);
+        snprintf(want, sizeof want, "\"sink\":\"%s\",\"seq\":7,", fake_names[i]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(text, want));
         snprintf(want, sizeof want, "\"reason\":\"sink \\\"%s\\\": ", by);
         CU_ASSERT_PTR_NOT_NULL(strstr(text, want));
         CU_ASSERT_EQUAL(strchr(text, '\n'), text + strlen(text) - 1); /* one line */

@@ -76,7 +76,7 @@ is "the file got nothing" 200 "$(lines a/audit.jsonl)"
 
 # ---- one sink is down: none gets anything, and nothing is lost ----
 together a all_or_nothing ",
-  { plugin = \"file\"; name = \"far\"; path = \"$work/gone/deep/far.jsonl\"; }"
+  { plugin = \"file\"; name = \"far\"; start_from = \"oldest\"; path = \"$work/gone/deep/far.jsonl\"; }"
 events 10 | "$aw" -c a/audit.conf log -q --timeout 1s >out 2>err
 has "it says who is not there" err "gone/deep/far.jsonl"
 is "the file got nothing" 200 "$(lines a/audit.jsonl)"
