@@ -148,10 +148,6 @@ static void take_defaults(struct settings_impl *s)
 
 static void check_unavailable(struct settings_impl *s)
 {
-    if (is(s, GROUP_TOP, "fanout", "all_or_nothing"))
-        PROBLEM(s, where_of(s, GROUP_TOP, "fanout"),
-                "fanout: \"all_or_nothing\" is not available in this version; write "
-                "fanout = \"best_effort\"");
     if (is(s, GROUP_INTEGRITY, "mode", "signed"))
         PROBLEM(s, where_of(s, GROUP_INTEGRITY, "mode"),
                 "integrity.mode: \"signed\" is not available in this version; write "
@@ -206,9 +202,9 @@ static void check_plugin_path(struct settings_impl *s)
 
 /* ---- to the typed structs ---- */
 
-static const struct event_rule *rules(struct settings_impl *s, size_t slot, const char *key, size_t *ret_count)
+static const struct event_rule *rules_of(struct settings_impl *s, size_t slot, const struct config_value *v,
+                                         size_t *ret_count)
 {
-    const struct config_value *v = value(s, GROUP_REDACTION, key);
     *ret_count = 0;
     if (!v->set || v->count == 0)
         return NULL;
@@ -221,6 +217,11 @@ static const struct event_rule *rules(struct settings_impl *s, size_t slot, cons
         s->rules[slot][i] = (struct event_rule){v->items[i].text, v->items[i].where ? v->items[i].where : v->where};
     *ret_count = v->count;
     return s->rules[slot];
+}
+
+static const struct event_rule *rules(struct settings_impl *s, size_t slot, const char *key, size_t *ret_count)
+{
+    return rules_of(s, slot, value(s, GROUP_REDACTION, key), ret_count);
 }
 
 static const char *host_text(struct settings_impl *s)
@@ -270,6 +271,13 @@ static void fill_event(struct settings_impl *s)
     e->host = non_empty(host_text(s));
     e->region = non_empty(text(s, GROUP_TOP, "region"));
     e->instance = non_empty(text(s, GROUP_TOP, "instance"));
+}
+
+static void fill_privacy(struct settings_impl *s)
+{
+    s->pub.pii = rules_of(s, 4, value(s, GROUP_TOP, "pii"), &s->pub.pii_count);
+    s->pub.pseudonym_key = text(s, GROUP_TOP, "pseudonym_key");
+    s->pub.pseudonym_key_where = where_of(s, GROUP_TOP, "pseudonym_key");
 }
 
 static void fill_journal(struct settings_impl *s)
@@ -408,6 +416,7 @@ int settings_load(const char *path, const char *config_text, struct settings **r
     check_sizes(s);
     check_plugin_path(s);
     fill_event(s);
+    fill_privacy(s);
     fill_journal(s);
     fill_service(s);
     take_all_sinks(s);

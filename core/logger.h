@@ -2,7 +2,9 @@
 #ifndef AW_LOGGER_H
 #define AW_LOGGER_H
 
+#include "delivery/together.h"
 #include "gaps.h"
+#include "privacy.h"
 #include "settings.h"
 
 #include <stdatomic.h>
@@ -17,9 +19,11 @@ struct logger_core {
     struct journal *journal;         /* NULL with AW_OPEN_CHECK */
     struct event_policy *own_policy; /* for events about ourselves: nothing of them is masked */
     struct gaps *gaps;               /* NULL: nothing can be dropped */
+    struct privacy *privacy;
     size_t sink_count, started;
     struct delivery **sinks;
-    bool *required; /* per sink */
+    struct together *together; /* fanout = "all_or_nothing"; else NULL */
+    bool *required;            /* per sink */
     bool some_required;
     struct delivery_watch watch;
     uint64_t head_at_open;

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "delivery/decision.h"
 #include "logger.h"
 
 #include <pthread.h>
@@ -64,6 +65,12 @@ static int create_sink(struct logger_core *core, struct settings_sink *s, struct
         .metrics = core->metrics,
         .metrics_sink = core->sink_count,
     };
+    if (core->privacy && s->pii >= SETTINGS_PII_DROP) {
+        options.pii = core->privacy->pii;
+        options.pseudonyms = s->pii == SETTINGS_PII_PSEUDONYMIZE ? &core->privacy->key : NULL;
+    }
+    if (core->privacy)
+        privacy_warn(core->privacy, s, class);
     return delivery_create(&options, ret);
 }
 
@@ -112,6 +119,14 @@ static void share_metrics(struct logger_core *core)
     journal_set_figures(core->journal, core->metrics->process->journal);
 }
 
+/* fanout = "all_or_nothing". After create_sinks(), since the plugins say which sinks can stage. */
+static int join_sinks(struct logger_core *core)
+{
+    if (core->settings->fanout != SETTINGS_FANOUT_ALL || core->sink_count == 0)
+        return 0;
+    return together_create(core->sinks, core->sink_count, core->settings->journal.path, &core->diag, &core->together);
+}
+
 static int open_journal(struct logger_core *core)
 {
     struct journal_options options = core->settings->journal;
@@ -132,9 +147,22 @@ static int open_journal(struct logger_core *core)
     return 0;
 }
 
+/* What an all_or_nothing group decided last; sinks that go their own ways are not bound by it. */
+static int settle_decision(struct logger_core *core)
+{
+    const char *dir = core->settings->journal.path;
+    if (core->together)
+        return together_attach(core->together, core->journal);
+    int rc = decision_forget(dir);
+    if (rc < 0)
+        return diag_problem(AW_ERR_IO, dir, "the file \"together\" of an earlier fanout cannot be removed: %s",
+                            strerror(-rc));
+    return 0;
+}
+
 static int attach_sinks(struct logger_core *core)
 {
-    int rc = 0;
+    int rc = settle_decision(core);
     for (size_t i = 0; i < core->sink_count; i++) {
         int one = delivery_attach(core->sinks[i], core->journal);
         if (one != 0 && rc == 0)
@@ -146,6 +174,11 @@ static int attach_sinks(struct logger_core *core)
 static int start_sinks(struct logger_core *core)
 {
     int rc = 0;
+    if (core->together) {
+        rc = together_start(core->together);
+        core->started = rc == 0 ? core->sink_count : 0;
+        return rc;
+    }
     for (size_t i = 0; i < core->sink_count; i++) {
         int one = delivery_start(core->sinks[i]);
         core->started = i + 1;
@@ -171,6 +204,7 @@ static void destroy_core(struct logger_core *core)
     bool all_gone = true;
     for (size_t i = 0; i < core->sink_count; i++)
         all_gone = delivery_destroy(core->sinks[i]) && all_gone;
+    all_gone = together_destroy(core->together) && all_gone;
     if (core->journal && (all_gone ? journal_close(core->journal) : journal_retire(core->journal)) != 0)
         diag_log(&core->diag, AW_LOG_ERROR, "", "the journal could not be synced while closing");
     if (core->metrics)
@@ -185,6 +219,7 @@ static void destroy_core(struct logger_core *core)
     delivery_watch_destroy(&core->watch);
     event_policy_destroy(core->policy);
     event_policy_destroy(core->own_policy);
+    privacy_destroy(core->privacy);
     settings_destroy(core->settings);
     metrics_destroy(core->metrics);
     free(core);
@@ -230,9 +265,10 @@ static int build(struct logger_core *core, const struct aw_open_options *o)
         return figures == -EINVAL ? diag_problem(AW_ERR_CONFIG, "sinks", "there are more than %u", METRICS_MAX_SINKS)
                                   : diag_problem(AW_ERR_NOMEM, "", "out of memory");
     int policy = create_policies(core);
-    int sinks = create_sinks(core);
+    int privacy = privacy_create(core->settings, &core->privacy);
+    int sinks = create_sinks(core), joined = join_sinks(core);
     if (rc == 0)
-        rc = policy ? policy : sinks;
+        rc = policy ? policy : privacy ? privacy : sinks ? sinks : joined;
     if (rc != 0 || (o->flags & AW_OPEN_CHECK))
         return rc;
     rc = open_journal(core);

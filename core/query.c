@@ -61,8 +61,7 @@ static int copy_text(const char *in, char **ret, struct aw_str *ret_str)
     return AW_SUCCESS;
 }
 
-/* RFC 3339, a plain date (midnight UTC), or how long ago. */
-static int parse_time(const char *name, const char *text, int64_t *ret_ns)
+int store_parse_time(const char *name, const char *text, int64_t *ret_ns)
 {
     int64_t ago;
     char full[CLOCK_RFC3339_MAX];
@@ -85,8 +84,8 @@ static int copy_filter(struct aw_query_handle *q, const struct aw_filter *f)
 {
     int r = AW_SUCCESS, r2;
     if (f->since)
-        r = parse_time("since", f->since, &q->query.since_ns);
-    if (f->until && (r2 = parse_time("until", f->until, &q->query.until_ns)) != AW_SUCCESS)
+        r = store_parse_time("since", f->since, &q->query.since_ns);
+    if (f->until && (r2 = store_parse_time("until", f->until, &q->query.until_ns)) != AW_SUCCESS)
         r = r2;
     if (r != AW_SUCCESS)
         return r;

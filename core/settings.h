@@ -14,6 +14,10 @@
 #define SETTINGS_FANOUT_ALL 2
 #define SETTINGS_DURABLE_PROCESS 0
 #define SETTINGS_DURABLE_DISK 1
+#define SETTINGS_PII_UNSAID 0 /* keep, but nobody said so */
+#define SETTINGS_PII_KEEP 1
+#define SETTINGS_PII_DROP 2
+#define SETTINGS_PII_PSEUDONYMIZE 3
 
 struct settings_sink {
     const char *plugin, *name, *where; /* where = "audit.conf:12" */
@@ -21,6 +25,8 @@ struct settings_sink {
     struct delivery_settings delivery;
     int from; /* JOURNAL_FROM_* */
     bool enabled, required;
+    int pii;                       /* SETTINGS_PII_* */
+    const char *pii_where;         /* "audit.conf:17" */
     const config_setting_t *group; /* the plugin's own keys; read before settings_destroy() */
 };
 
@@ -46,6 +52,9 @@ struct settings {
     uint32_t quorum;               /* with SETTINGS_FANOUT_QUORUM */
     const char *plugin_path;       /* NULL = compiled in only */
     const char *source, *base_dir; /* file read, its directory */
+    const struct event_rule *pii;  /* paths of personal data */
+    size_t pii_count;
+    const char *pseudonym_key, *pseudonym_key_where; /* as written: read when it is needed; NULL = none */
     size_t sink_count;
     struct settings_sink *sinks;
 };

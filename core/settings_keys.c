@@ -43,9 +43,13 @@ OPTION(write_deadline, AW_OPT_DURATION, "write_deadline", "30s", 10 * MS, DAY, N
        "a sink's write that takes longer is reported as stuck");
 OPTION(plugin_path, AW_OPT_PATH, "plugin_path", NULL, 0, 0, NULL,
        "a directory that is searched for plugins before the system's");
-static const struct aw_option *const top_options[] = {&service,        &service_version, &environment, &host,   &region,
-                                                      &instance,       &preset,          &mode,        &fanout, &quorum,
-                                                      &write_deadline, &plugin_path,     NULL};
+OPTION(pii, AW_OPT_LIST, "pii", NULL, 0, 0, NULL, "dotted paths of personal data, for the sinks' own key pii");
+/* a string and not a secret: only who makes pseudonyms must be able to read the key's file, not every reader */
+OPTION(pseudonym_key, AW_OPT_STRING, "pseudonym_key", NULL, 0, 0, NULL,
+       "where the key of pseudonyms is: file:, env: or credential:; at least 32 bytes");
+static const struct aw_option *const top_options[] = {
+    &service, &service_version, &environment,    &host,        &region, &instance,      &preset, &mode,
+    &fanout,  &quorum,          &write_deadline, &plugin_path, &pii,    &pseudonym_key, NULL};
 const char *const settings_top_groups[] = {"journal",   "queue",    "redaction", "limits",  "validation",
                                            "integrity", "batch",    "retry",     "breaker", "actions",
                                            "sinks",     "adapters", NULL};
@@ -133,6 +137,7 @@ const struct settings_group settings_groups[GROUP_COUNT] = {
 
 /* ---- a sink's own keys that are the core's ---- */
 static const char *const starts[] = {"oldest", "now", NULL};
+static const char *const pii_modes[] = {"keep", "drop", "pseudonymize", NULL};
 static const struct aw_option sink_plugin = {sizeof(struct aw_option),
                                              AW_OPT_STRING,
                                              AW_OPT_REQUIRED,
@@ -154,12 +159,14 @@ OPTION(sink_required, AW_OPT_BOOL, "required", "false", 0, 0, NULL,
        "mode = \"block\" waits for this sink, and not for those that are not required");
 OPTION(sink_start_from, AW_OPT_ENUM, "start_from", "now", 0, 0, starts,
        "where a sink that is new begins: with the oldest event in the journal, or with what comes now");
-const struct aw_option *const settings_sink_options[] = {&sink_plugin,   &sink_name,        &sink_enabled,
-                                                         &sink_sha256,   &sink_plugin_file, &sink_deadline,
-                                                         &sink_required, &sink_start_from,  NULL};
-const char *const settings_sink_core_keys[] = {"plugin",      "name",           "enabled",  "sha256",
-                                               "plugin_file", "write_deadline", "required", "start_from",
-                                               "batch",       "retry",          "breaker",  NULL};
+OPTION(sink_pii, AW_OPT_ENUM, "pii", NULL, 0, 0, pii_modes,
+       "what the sink gets of the fields tagged in pii: themselves (default), nothing, or pseudonyms");
+const struct aw_option *const settings_sink_options[] = {
+    &sink_plugin,   &sink_name,     &sink_enabled,    &sink_sha256, &sink_plugin_file,
+    &sink_deadline, &sink_required, &sink_start_from, &sink_pii,    NULL};
+const char *const settings_sink_core_keys[] = {"plugin",         "name",     "enabled",    "sha256", "plugin_file",
+                                               "write_deadline", "required", "start_from", "pii",    "batch",
+                                               "retry",          "breaker",  NULL};
 
 /* ---- an action's own service ---- */
 static const struct aw_option action_match = {sizeof(struct aw_option),
@@ -177,7 +184,6 @@ OPTION(action_durability, AW_OPT_ENUM, "durability", NULL, 0, 0, durabilities, "
 OPTION(action_timeout, AW_OPT_DURATION, "timeout", NULL, 0, HOUR, NULL, "as in queue");
 const struct aw_option *const settings_action_options[] = {&action_match, &action_mode, &action_durability,
                                                            &action_timeout, NULL};
-
 /* ---- presets ---- */
 #define STRICT "saas-multi-tenant-strict"
 #define ON_PREM "on-prem-self-hosted"

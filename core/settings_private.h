@@ -80,7 +80,7 @@ struct settings_impl {
     struct settings pub; /* first */
     struct settings_files files;
     struct aw_config *groups[GROUP_COUNT];
-    struct event_rule *rules[4];
+    struct event_rule *rules[5];
     char *journal_path, *host_name;
     char **strings; /* owned by the sinks */
     size_t string_count;

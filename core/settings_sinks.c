@@ -172,6 +172,19 @@ static void check_trust(struct settings_impl *s, const struct settings_sink *sin
     }
 }
 
+static void take_pii(struct settings_impl *s, struct settings_sink *sink, const struct aw_config *core)
+{
+    const struct config_value *v = schema_value(core, "pii");
+    if (!v->set)
+        return;
+    char where[SCHEMA_WHERE_MAX];
+    const config_setting_t *m = config_setting_get_member(sink->group, "pii");
+    sink->pii = strcmp(v->text, "drop") == 0   ? SETTINGS_PII_DROP
+                : strcmp(v->text, "keep") == 0 ? SETTINGS_PII_KEEP
+                                               : SETTINGS_PII_PSEUDONYMIZE;
+    sink->pii_where = own_copy(s, schema_where(m ? m : sink->group, where, sizeof where));
+}
+
 static void take_sink(struct settings_impl *s, const config_setting_t *group, unsigned index)
 {
     char where[SCHEMA_WHERE_MAX], path[128];
@@ -214,6 +227,7 @@ static void take_sink(struct settings_impl *s, const config_setting_t *group, un
         diag_problem(AW_ERR_CONFIG, where, "%s: a sink that is required must be enabled, found enabled = false", path);
         s->problems++;
     }
+    take_pii(s, sink, core);
     check_texts(s, sink, core, path);
     check_trust(s, sink, path);
     take_delivery(s, sink, core, path);

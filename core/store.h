@@ -38,4 +38,7 @@ int store_read_open(struct aw_store *store, const struct aw_query *query, int *r
 int store_read_next(struct store_read *read, const struct aw_row **ret_rows, size_t *ret_count);
 void store_read_close(struct store_read *read); /* NULL is fine */
 
+/* RFC 3339, a plain date (midnight UTC), or how long ago. AW_SUCCESS, or AW_ERR_USAGE with a problem at `name`. */
+int store_parse_time(const char *name, const char *text, int64_t *ret_ns);
+
 #endif

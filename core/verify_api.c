@@ -9,6 +9,7 @@
 #include "base/diag.h"
 #include "seal/verify.h"
 #include "store.h"
+#include "verify_against.h"
 
 #define PROGRESS_EVERY_NS 100000000u /* at most 10 a second */
 
@@ -39,7 +40,8 @@ static char *last_problem(void)
 }
 
 /* AW_SUCCESS at the end of the store; *ret_store_rc is then what reading it came to. */
-static int feed_all(struct verifier *verifier, struct store_read *read, struct progress *progress, int *ret_store_rc)
+static int feed_all(struct verifier *verifier, struct store_read *read, struct against *against,
+                    struct progress *progress, int *ret_store_rc)
 {
     for (;;) {
         const struct aw_row *rows;
@@ -49,6 +51,8 @@ static int feed_all(struct verifier *verifier, struct store_read *read, struct p
             return AW_SUCCESS;
         for (size_t i = 0; i < count; i++) {
             int rc = verifier_feed(verifier, rows[i].json, rows[i].location, rows[i].seq);
+            if (rc == AW_SUCCESS && against)
+                rc = against_row(against, verifier, &rows[i]);
             if (rc != AW_SUCCESS)
                 return rc;
             progress->bytes += rows[i].json.len;
@@ -58,8 +62,8 @@ static int feed_all(struct verifier *verifier, struct store_read *read, struct p
     }
 }
 
-static int verify_read(struct aw_store *store, struct store_read *read, const struct aw_verify_options *options,
-                       struct aw_verify_report *report)
+static int verify_read(struct aw_store *store, struct store_read *read, struct against *against,
+                       const struct aw_verify_options *options, struct aw_verify_report *report)
 {
     struct verifier *verifier;
     struct progress progress = {options->on_progress, options->arg, 0, 0, store_bytes(store), clock_mono_ns()};
@@ -68,7 +72,7 @@ static int verify_read(struct aw_store *store, struct store_read *read, const st
     int rc = verifier_create(options, &verifier);
     if (rc != AW_SUCCESS)
         return rc;
-    rc = feed_all(verifier, read, &progress, &store_rc);
+    rc = feed_all(verifier, read, against, &progress, &store_rc);
     if (rc == AW_SUCCESS && store_rc != AW_SUCCESS) {
         reason = last_problem();
         rc = reason ? verifier_unreadable(verifier, store_name(store), reason)
@@ -82,11 +86,62 @@ static int verify_read(struct aw_store *store, struct store_read *read, const st
     return diag_problem(store_rc, store_name(store), "%s", reason);
 }
 
+static int verify_store(struct aw_store *store, struct against *against, const struct aw_verify_options *options,
+                        struct aw_verify_report *report)
+{
+    struct aw_query query;
+    struct store_read *read;
+    store_query_init(&query);
+    query.flags |= AW_QUERY_CHAIN_ORDER;
+    int rc = store_read_open(store, &query, NULL, &read); /* a store without chain order cannot be verified */
+    if (rc != AW_SUCCESS)
+        return rc;
+    rc = verify_read(store, read, against, options, report);
+    store_read_close(read);
+    return rc;
+}
+
+/* A comparison is worth what the full trail is: that is verified first, by itself. */
+static int verify_full(const struct aw_verify_options *options, struct aw_verify_report *report)
+{
+    struct aw_verify_options settings = *options;
+    settings.flags &= AW_VERIFY_PARTIAL;
+    settings.on_scope = NULL;
+    settings.on_progress = NULL;
+    settings.expect_head = NULL;
+    int rc = verify_store(options->against, NULL, &settings, report);
+    if (rc == AW_SUCCESS && report->views > 0)
+        rc = diag_problem(AW_ERR_USAGE, store_name(options->against),
+                          "holds views itself: views can only be compared with the full trail");
+    if (rc == AW_SUCCESS)
+        diag_reset(); /* what its verdict does not cover is of no interest here */
+    return rc;
+}
+
+static int verify_both(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report)
+{
+    struct aw_verify_report full = {.struct_size = sizeof full}, own = {.struct_size = sizeof own};
+    struct against *against;
+    if (options->against == store)
+        return diag_problem(AW_ERR_USAGE, "against", "a store cannot be compared with itself");
+    int rc = verify_full(options, &full);
+    if (rc == AW_SUCCESS)
+        rc = against_create(options->against, options->keys, options->key_count, &against);
+    if (rc != AW_SUCCESS)
+        return rc;
+    rc = verify_store(store, against, options, &own);
+    against_destroy(against);
+    own.findings += full.findings;
+    if (full.findings > 0)
+        own.verdict = AW_VERDICT_FINDINGS;
+    own.struct_size = report->struct_size;
+    memcpy(report, &own, report->struct_size < sizeof own ? report->struct_size : sizeof own);
+    return rc;
+}
+
 int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report)
 {
     struct aw_verify_options settings = {.struct_size = sizeof settings};
-    struct aw_query query;
-    struct store_read *read;
     diag_reset();
     if (!store || !report || report->struct_size < 2 * sizeof(uint32_t))
         return diag_problem(AW_ERR_USAGE, "", "aw_verify needs a store and a report with its struct_size set");
@@ -96,12 +151,5 @@ int aw_verify(struct aw_store *store, const struct aw_verify_options *options, s
         memcpy(&settings, options, options->struct_size < sizeof settings ? options->struct_size : sizeof settings);
         settings.struct_size = sizeof settings;
     }
-    store_query_init(&query);
-    query.flags |= AW_QUERY_CHAIN_ORDER;
-    int rc = store_read_open(store, &query, NULL, &read); /* a store without chain order cannot be verified */
-    if (rc != AW_SUCCESS)
-        return rc;
-    rc = verify_read(store, read, &settings, report);
-    store_read_close(read);
-    return rc;
+    return settings.against ? verify_both(store, &settings, report) : verify_store(store, NULL, &settings, report);
 }

@@ -175,3 +175,20 @@ int cli_duration(const struct cli_args *args, int id, const char *name, int *ret
     return cli_usage(args, "--%s: '%s' is not a duration; expected such as 500ms, 30s, 5m or 1h (at most 24d)", name,
                      s);
 }
+
+int cli_seqs(const struct cli_args *args, const char *text, uint64_t *ret_first, uint64_t *ret_last)
+{
+    char *end;
+    const char *second = strchr(text, '-');
+    unsigned long long first = strtoull(text, &end, 10), last = first;
+    bool good = text[0] >= '0' && text[0] <= '9' && (second ? end == second : *end == '\0');
+    if (good && second) {
+        last = strtoull(second + 1, &end, 10);
+        good = second[1] >= '0' && second[1] <= '9' && *end == '\0';
+    }
+    if (!good || first == 0 || last < first || last == ULLONG_MAX)
+        return cli_usage(args, "'%s' is neither a sequence number nor two with a '-' between", text);
+    *ret_first = first;
+    *ret_last = last;
+    return 0;
+}

@@ -22,6 +22,7 @@
 #define EXIT_FINDINGS 1
 #define EXIT_USAGE 2
 #define EXIT_UNREADABLE 3
+#define EXIT_VIEW 4 /* verify: good, but the content of views was not verified */
 
 /* ---- the table of subcommands (table.c) ------------------------------------------------------------------------- */
 
@@ -30,10 +31,14 @@ enum {
     OPT_JSON = 256,
     OPT_ACTOR,
     OPT_AFTER,
+    OPT_ALL,
+    OPT_BEFORE,
+    OPT_AGAINST,
     OPT_COLUMNS,
     OPT_COMPLETE,
     OPT_COMPLETION,
     OPT_CSV,
+    OPT_DRY_RUN,
     OPT_EXPECT,
     OPT_EXPECT_FILE,
     OPT_FORCE,
@@ -43,15 +48,23 @@ enum {
     OPT_NO_FLUSH,
     OPT_OUTCOME,
     OPT_PARTIAL,
+    OPT_PATH,
+    OPT_RELEASE,
+    OPT_REPAIR,
+    OPT_REPLAYED,
+    OPT_SEQ,
     OPT_SET,
     OPT_SET_JSON,
     OPT_SINCE,
+    OPT_SINK,
     OPT_STRICT,
     OPT_TABLE,
     OPT_TARGET,
     OPT_TENANT,
     OPT_TIMEOUT,
     OPT_UNTIL,
+    OPT_VERIFY,
+    OPT_VIEWS,
 };
 
 struct cli_option {
@@ -103,6 +116,8 @@ const char *cli_value(const struct cli_args *args, int id); /* the last one give
 int cli_number(const struct cli_args *args, int id, const char *name, uint64_t max, uint64_t *ret);
 int cli_duration(const struct cli_args *args, int id, const char *name,
                  int *ret_ms); /* "250ms", "30s", "5m", "1h", "30" = s */
+/* "17" or "17-20" (both ends belong to it). 0, or EXIT_USAGE after saying why. */
+int cli_seqs(const struct cli_args *args, const char *text, uint64_t *ret_first, uint64_t *ret_last);
 /* Says what is wrong with the call; returns EXIT_USAGE. */
 int cli_usage(const struct cli_args *args, const char *fmt, ...) AW_PRINTF(2, 3);
 
@@ -204,6 +219,9 @@ int cmd_tail(struct cli_args *args);
 int cmd_stats(struct cli_args *args);
 int cmd_metrics(struct cli_args *args);
 int cmd_plugins(struct cli_args *args);
+int cmd_deadletter(struct cli_args *args);
+int cmd_journal(struct cli_args *args);
+int cmd_pseudonym(struct cli_args *args);
 int cmd_version(struct cli_args *args);
 int cmd_help(struct cli_args *args);
 void help_command(const struct cli_command *command); /* its --help, on stdout */

@@ -39,7 +39,8 @@ void help_command(const struct cli_command *command)
     help_options(cli_common);
     puts("\nExamples:");
     help_examples(command->examples);
-    puts("\nExit codes: 0 good, 1 findings, 2 wrong use, 3 something could not be read or written.");
+    printf("\nExit codes: 0 good, 1 findings, 2 wrong use, 3 something could not be read or written%s\n",
+           strcmp(command->name, "verify") == 0 ? ",\n4 good, but the content of views was not verified." : ".");
 }
 
 void help_all(void)

@@ -58,9 +58,17 @@ static const struct cli_option verify_options[] = {
     {OPT_EXPECT, "expect", "SCOPE=HASH", NULL,
      "this event must be there: a head known from elsewhere; may be repeated"},
     {OPT_EXPECT_FILE, "expect-file", "FILE", "@file", "such lines from a file, as --heads writes them"},
+    {OPT_VIEWS, "views", NULL, NULL, "the trail may be one of views without personal data: exit 0, not 4"},
+    {OPT_AGAINST, "against", "STORE", "@store", "the full trail: every view is compared with its event"},
+    {'k', "key", "WHERE", NULL, "with --against: key of pseudonyms, file:PATH or env:NAME; may be repeated"},
     {OPT_HEADS, "heads", "FILE", "@file", "write the newest hash of every scope to this file"},
     {OPT_MAX_FINDINGS, "max-findings", "N", NULL, "findings to print for each store, default 1000; all are counted"},
     {'q', "quiet", NULL, NULL, "the verdict only"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option pseudonym_options[] = {
+    {'k', "key", "WHERE", NULL, "the key, file:PATH or env:NAME; may be repeated; default: the configuration's"},
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -81,6 +89,27 @@ static const struct cli_option query_options[] = {
     {OPT_CSV, "csv", NULL, NULL, "CSV (RFC 4180), safe to open in a spreadsheet"},
     {OPT_COLUMNS, "columns", "LIST", NULL, "columns of table and CSV: names or field paths, separated by commas"},
     {OPT_JSON_CURSOR, "json-cursor", NULL, NULL, "end standard output with a line {\"nextCursor\":…}"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option deadletter_options[] = {
+    {OPT_SINK, "sink", "NAME", NULL, "letters of this sink; list and show: default all"},
+    {OPT_SEQ, "seq", "N[-M]", NULL, "show, replay: events with these sequence numbers"},
+    {OPT_VERIFY, "verify", NULL, NULL, "list: print every finding in the files"},
+    {OPT_DRY_RUN, "dry-run", NULL, NULL, "replay: only print what would be replayed"},
+    {OPT_TIMEOUT, "timeout", "TIME", NULL, "replay: how long to wait for a sink that is down, default 30s"},
+    {OPT_REPLAYED, "replayed", NULL, NULL, "purge: letters that a replay has written"},
+    {OPT_BEFORE, "before", "TIME", NULL, "purge: letters refused before this time"},
+    {OPT_ALL, "all", NULL, NULL, "purge: all letters"},
+    {OPT_FORCE, "force", NULL, NULL, "purge: do it; without it, what would go is printed"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option journal_options[] = {
+    {OPT_PATH, "path", "DIR", "@dir", "this journal directory, without a configuration"},
+    {OPT_REPAIR, "repair", NULL, NULL, "fsck: set damaged bytes aside and note what is missing"},
+    {OPT_RELEASE, "release", "NAME", NULL, "cursors: give up this cursor, whose sink is gone"},
+    {OPT_FORCE, "force", NULL, NULL, "trim: do it; cursors: release one that is still owed events"},
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -120,7 +149,8 @@ const struct cli_command cli_commands[] = {
     {"verify", "[STORE…]", "verify the hash chains of a trail",
      "STORE is a sink of the configuration, PLUGIN:PATH, or a path. Default: the first sink that can be read.",
      "auditwell verify\nauditwell verify audit.jsonl audit.db\nauditwell verify --heads heads.txt audit.jsonl\n"
-     "auditwell verify --expect-file heads.txt audit.jsonl\n",
+     "auditwell verify --expect-file heads.txt audit.jsonl\n"
+     "auditwell verify --against audit.jsonl audit.db\n",
      "@store", verify_options, cmd_verify},
     {"query", "[STORE]", "print events of a trail",
      "Columns: time, outcome, action, actor, target, tenant, id, seq, hash, location, cursor, or any field path.",
@@ -130,6 +160,11 @@ const struct cli_command cli_commands[] = {
      "@store", query_options, cmd_query},
     {"tail", "[STORE]", "print the newest events of a trail", "Like query, but the last events, oldest of them first.",
      "auditwell tail\nauditwell tail -n 20 audit.jsonl\n", "@store", query_options, cmd_tail},
+    {"pseudonym", "VALUE|-", "print the pseudonym of a value",
+     "What stands in place of VALUE where a sink has pii = \"pseudonymize\", so that a person can be found there "
+     "again.\n"
+     "VALUE - is read from standard input: then it is not in the list of processes. One line for each key.",
+     "auditwell pseudonym --key file:key - < name.txt\n", NULL, pseudonym_options, cmd_pseudonym},
     {"stats", "[SECONDS]", "show the journal's and the sinks' state",
      "Of the process that has the journal open, live, without disturbing it; else of the last one that had.\n"
      "SECONDS goes with --watch; default 2.",
@@ -139,6 +174,19 @@ const struct cli_command cli_commands[] = {
      "auditwell metrics\nauditwell metrics --path ./journal\n", NULL, metrics_options, cmd_metrics},
     {"plugins", "list | describe NAME|FILE", "list and describe plugins", NULL,
      "auditwell plugins list\nauditwell plugins describe file\n", "list describe", no_options, cmd_plugins},
+    {"deadletter", "list | show | replay | purge", "list, replay and purge events that a sink refused",
+     "What a sink refuses for good is kept beside the journal, one chained file for each sink. replay gives it to the\n"
+     "sink again, with id, sequence number and hash as they were; it needs no access to the journal.",
+     "auditwell deadletter list\nauditwell deadletter list --verify\nauditwell deadletter show --sink trail --json\n"
+     "auditwell deadletter replay --sink trail --dry-run\nauditwell deadletter replay --sink trail\n"
+     "auditwell deadletter purge --sink trail --replayed --force\n",
+     "list show replay purge", deadletter_options, cmd_deadletter},
+    {"journal", "inspect [SEQ] | fsck | cursors | trim", "look at the journal, check and mend it",
+     "inspect, fsck and cursors change nothing and work while a process has the journal open. fsck --repair, cursors\n"
+     "--release and trim --force need it closed.",
+     "auditwell journal inspect\nauditwell journal inspect --json\nauditwell journal fsck\n"
+     "auditwell journal fsck --repair\nauditwell journal cursors\nauditwell journal trim\n",
+     "inspect fsck cursors trim", journal_options, cmd_journal},
     {"version", "", "print the version", NULL, "auditwell version\n", NULL, no_options, cmd_version},
     {"help", "[SUBCOMMAND]", "print help", NULL, "auditwell help log\nauditwell help --completion bash\n", "@command",
      help_options, cmd_help},

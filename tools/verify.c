@@ -18,8 +18,11 @@ struct job {
     bool json, quiet;
     const char *store;
     uint64_t threads, max_findings;
+    const char **keys; /* --key */
+    size_t key_count;
     struct text expect; /* "SCOPE=HASH,…" */
     FILE *heads;
+    bool views;                  /* of some store content was not verified */
     bool any_finding, any_scope; /* of this store: JSON commas, table head */
     struct progress progress;
     struct text t;
@@ -50,9 +53,21 @@ static const char *kind_name(int kind)
         return "missing";
     case AW_FINDING_UNREADABLE:
         return "unreadable";
+    case AW_FINDING_VIEW:
+        return "view";
     default:
         return "finding";
     }
+}
+
+static const char *verdict_name(int32_t verdict)
+{
+    return verdict == AW_VERDICT_GOOD ? "good" : verdict == AW_VERDICT_VIEW ? "view" : "findings";
+}
+
+static const char *verdict_color(int32_t verdict)
+{
+    return verdict == AW_VERDICT_GOOD ? COLOR_GOOD : verdict == AW_VERDICT_VIEW ? COLOR_BOLD : COLOR_BAD;
 }
 
 static void json_text(struct text *t, const char *name, const char *value)
@@ -121,7 +136,7 @@ static void scope_json(struct job *job, const struct aw_scope_report *s)
     text_reset(t);
     text_puts(t, job->any_scope ? ",{" : "],\"scopes\":[{");
     json_text(t, "scope", s->scope);
-    json_text(t, "verdict", s->verdict ? "findings" : "good");
+    json_text(t, "verdict", verdict_name(s->verdict));
     text_printf(t, ",\"count\":%" PRIu64 ",\"findings\":%" PRIu64, s->count, s->findings);
     json_text(t, "firstTime", s->first_time);
     json_text(t, "lastTime", s->last_time);
@@ -129,8 +144,12 @@ static void scope_json(struct job *job, const struct aw_scope_report *s)
     json_text(t, "lastLocation", s->last_location);
     json_text(t, "firstHash", s->first_hash);
     json_text(t, "lastHash", s->last_hash);
-    text_printf(t, ",\"firstSeq\":%" PRIu64 ",\"lastSeq\":%" PRIu64 ",\"startsAtOrigin\":%s}", s->first_seq,
-                s->last_seq, s->starts_at_origin ? "true" : "false");
+    text_printf(t, ",\"firstSeq\":%" PRIu64 ",\"lastSeq\":%" PRIu64 ",\"startsAtOrigin\":%s", s->first_seq, s->last_seq,
+                s->starts_at_origin ? "true" : "false");
+    if (s->views)
+        text_printf(t, ",\"views\":%" PRIu64 ",\"byReference\":%" PRIu64 ",\"viewFields\":%" PRIu64, s->views,
+                    s->by_reference, s->view_fields);
+    text_puts(t, "}");
     out_text(t);
 }
 
@@ -141,9 +160,10 @@ static void scope_text(struct job *job, const struct aw_scope_report *s)
     if (!job->any_scope)
         out_color(stdout, COLOR_BOLD,
                   "VERDICT         COUNT  FIRST                     LAST                      SCOPE\n");
-    out_color(stdout, s->verdict ? COLOR_BAD : COLOR_GOOD, s->verdict ? "findings" : "good    ");
+    const char *verdict = verdict_name(s->verdict);
+    out_color(stdout, verdict_color(s->verdict), verdict);
     text_reset(t);
-    text_printf(t, " %12" PRIu64 "  ", s->count);
+    text_printf(t, "%*s %12" PRIu64 "  ", (int)(8 - strlen(verdict)), "", s->count);
     for (int i = 0; i < 2; i++) {
         const char *time = i == 0 ? s->first_time : s->last_time;
         size_t width = text_safe(t, time ? time : "", time ? strlen(time) : 0, out_ascii(), 24);
@@ -192,15 +212,26 @@ static void verdict_text(struct job *job, const struct aw_verify_report *r)
     progress_clear();
     out_safe(stdout, job->store);
     fputs(": ", stdout);
-    out_color(stdout, r->verdict ? COLOR_BAD : COLOR_GOOD, r->verdict ? "FINDINGS" : "good");
-    if (r->verdict)
+    out_color(stdout, verdict_color(r->verdict),
+              r->verdict == AW_VERDICT_FINDINGS ? "FINDINGS" : verdict_name(r->verdict));
+    if (r->verdict == AW_VERDICT_FINDINGS)
         text_printf(t, ": %" PRIu64 " finding%s in", r->findings, r->findings == 1 ? "" : "s");
+    else if (r->verdict == AW_VERDICT_VIEW)
+        text_puts(t, ": order and identity verified, content by reference:");
     else
         text_puts(t, ":");
     text_printf(t, " %" PRIu64 " event%s of %" PRIu64 " chain%s", r->events, r->events == 1 ? "" : "s", r->scopes,
                 r->scopes == 1 ? "" : "s");
     if (r->last_seq)
         text_printf(t, ", seq %" PRIu64 " to %" PRIu64, r->first_seq, r->last_seq);
+    if (r->views)
+        text_printf(t, ", %" PRIu64 " view%s with %" PRIu64 " changed field%s", r->views, r->views == 1 ? "" : "s",
+                    r->view_fields, r->view_fields == 1 ? "" : "s");
+    if (cli_has(job->args, OPT_AGAINST))
+        text_printf(t, ", %" PRIu64 " compared", r->compared);
+    if (r->by_form)
+        text_printf(t, ", %" PRIu64 " pseudonym%s by form only, for lack of the key", r->by_form,
+                    r->by_form == 1 ? "" : "s");
     text_puts(t, "\n");
     out_text(t);
 }
@@ -217,8 +248,12 @@ static void store_json_end(struct job *job, const struct aw_verify_report *r, co
         text_printf(t,
                     ",\"verdict\":\"%s\",\"events\":%" PRIu64 ",\"chains\":%" PRIu64 ",\"findingCount\":%" PRIu64
                     ",\"bytes\":%" PRIu64 ",\"firstSeq\":%" PRIu64 ",\"lastSeq\":%" PRIu64,
-                    r->verdict ? "findings" : "good", r->events, r->scopes, r->findings, r->bytes, r->first_seq,
-                    r->last_seq);
+                    verdict_name(r->verdict), r->events, r->scopes, r->findings, r->bytes, r->first_seq, r->last_seq);
+        if (r->views)
+            text_printf(t, ",\"views\":%" PRIu64 ",\"byReference\":%" PRIu64 ",\"viewFields\":%" PRIu64, r->views,
+                        r->by_reference, r->view_fields);
+        if (cli_has(job->args, OPT_AGAINST))
+            text_printf(t, ",\"compared\":%" PRIu64 ",\"byForm\":%" PRIu64, r->compared, r->by_form);
     }
     text_puts(t, "}");
     out_text(t);
@@ -234,10 +269,11 @@ static const char *first_problem(int code)
 static uint32_t verify_flags(const struct cli_args *args)
 {
     return (cli_has(args, OPT_COMPLETE) ? AW_VERIFY_COMPLETE : 0) |
-           (cli_has(args, OPT_PARTIAL) ? AW_VERIFY_PARTIAL : 0);
+           (cli_has(args, OPT_PARTIAL) ? AW_VERIFY_PARTIAL : 0) | (cli_has(args, OPT_VIEWS) ? AW_VERIFY_VIEWS : 0);
 }
 
-static int verify_opened(struct job *job, struct aw_store *store, struct aw_verify_report *report)
+static int verify_opened(struct job *job, struct aw_store *store, struct aw_store *against,
+                         struct aw_verify_report *report)
 {
     const struct aw_verify_options options = {
         .struct_size = sizeof options,
@@ -249,11 +285,31 @@ static int verify_opened(struct job *job, struct aw_store *store, struct aw_veri
         .on_progress = on_progress,
         .arg = job,
         .expect_head = job->expect.len ? job->expect.ptr : NULL,
+        .against = against,
+        .keys = job->keys,
+        .key_count = job->key_count,
     };
     progress_start(&job->progress, "events", 0, false);
     int r = aw_verify(store, &options, report);
     progress_clear();
     return r;
+}
+
+/* A trail of views is not all verified: whoever asked for no more than the exit code must not take it for a good one.
+ */
+static int verdict_code(const struct job *job, int32_t verdict)
+{
+    return verdict == AW_VERDICT_FINDINGS                                 ? EXIT_FINDINGS
+           : verdict == AW_VERDICT_VIEW && !cli_has(job->args, OPT_VIEWS) ? EXIT_VIEW
+                                                                          : EXIT_GOOD;
+}
+
+/* The worse of two exit codes. */
+static int worse(int a, int b)
+{
+    static const int rank[] = {
+        [EXIT_GOOD] = 0, [EXIT_VIEW] = 1, [EXIT_FINDINGS] = 2, [EXIT_USAGE] = 3, [EXIT_UNREADABLE] = 4};
+    return rank[a] > rank[b] ? a : b;
 }
 
 static int verify_store(struct job *job, const char *name, bool first)
@@ -270,10 +326,16 @@ static int verify_store(struct job *job, const char *name, bool first)
         text_puts(&job->t, ",\"findings\":[");
         out_text(&job->t);
     }
+    struct aw_store *against = NULL;
+    struct aw_store_options full = {
+        .struct_size = sizeof full, .config_path = job->args->config, .store = cli_value(job->args, OPT_AGAINST)};
     int r = aw_store_open(&options, &store);
+    if (r == AW_SUCCESS && full.store)
+        r = aw_store_open(&full, &against);
     if (r == AW_SUCCESS)
-        r = verify_opened(job, store, &report);
-    int code = report.verdict ? EXIT_FINDINGS : EXIT_GOOD;
+        r = verify_opened(job, store, against, &report);
+    int code = verdict_code(job, report.verdict);
+    job->views |= report.verdict == AW_VERDICT_VIEW;
     if (r != AW_SUCCESS) {
         code = out_failure(job->store, r);
         if (job->json)
@@ -283,6 +345,7 @@ static int verify_store(struct job *job, const char *name, bool first)
     } else {
         verdict_text(job, &report);
     }
+    aw_store_close(against);
     aw_store_close(store);
     return code;
 }
@@ -334,7 +397,13 @@ static int parse(struct job *job)
         r = cli_number(args, OPT_MAX_FINDINGS, "max-findings", UINT64_MAX, &job->max_findings);
     if (r == 0 && cli_has(args, OPT_COMPLETE) && cli_has(args, OPT_PARTIAL))
         r = cli_usage(args, "--complete and --partial exclude each other");
+    if (r == 0 && cli_has(args, 'k') && !cli_has(args, OPT_AGAINST))
+        r = cli_usage(args,
+                      "--key is of use with --against only: pseudonyms are compared with the full trail's values");
+    job->keys = cli_alloc((args->given_count + 1) * sizeof *job->keys);
     for (size_t i = 0; i < args->given_count && r == 0; i++) {
+        if (args->given[i].id == 'k')
+            job->keys[job->key_count++] = args->given[i].value;
         if (args->given[i].id == OPT_EXPECT)
             r = add_expected(job, args->given[i].value, strlen(args->given[i].value), "--expect");
         else if (args->given[i].id == OPT_EXPECT_FILE)
@@ -372,13 +441,14 @@ static int heads_close(struct job *job, const struct text *temporary, int code)
         good = false;
         error = errno;
     }
-    if (good && code == EXIT_GOOD && rename(temporary->ptr, path) != 0) {
+    bool write = code == EXIT_GOOD || code == EXIT_VIEW; /* heads are hashes: those of views are the trail's own */
+    if (good && write && rename(temporary->ptr, path) != 0) {
         good = false;
         error = errno;
     }
-    if (!good || code != EXIT_GOOD)
+    if (!good || !write)
         (void)unlink(temporary->ptr);
-    if (good && code != EXIT_GOOD)
+    if (good && !write)
         out_error("%s: not written, since the trail is not good", path);
     if (good)
         return code;
@@ -399,16 +469,18 @@ int cmd_verify(struct cli_args *args)
         size_t count = args->word_count ? args->word_count : 1;
         for (size_t i = 0; i < count; i++) {
             int one = verify_store(&job, args->word_count ? args->words[i] : NULL, i == 0);
-            code = one > code ? one : code;
+            code = worse(one, code);
         }
         if (job.json)
-            printf("],\"verdict\":\"%s\"}\n", code == EXIT_GOOD       ? "good"
-                                              : code == EXIT_FINDINGS ? "findings"
-                                                                      : "unreadable");
+            printf("],\"verdict\":\"%s\"}\n", code == EXIT_FINDINGS                       ? "findings"
+                                              : code > EXIT_FINDINGS && code != EXIT_VIEW ? "unreadable"
+                                              : job.views                                 ? "view"
+                                                                                          : "good");
         code = heads_close(&job, &temporary, code);
     }
     text_free(&temporary);
     text_free(&job.expect);
+    free(job.keys);
     text_free(&job.t);
     return code;
 }

@@ -14,6 +14,7 @@
 #endif
 #if defined(__x86_64__)
 #include <nmmintrin.h>
+#include <wmmintrin.h>
 #endif
 
 /* ---- CRC-32C ----------------------------------------------------------------------------------------------------- */
@@ -49,60 +50,60 @@ static uint32_t crc_portable(uint32_t crc, const uint8_t *p, size_t n)
 
 #if defined(__x86_64__)
 /* The crc32 instruction has a latency of three cycles and a throughput of one: three lanes side by side keep it busy. A
- * lane's value is moved over the bytes of the lanes behind it by a linear map, one table per byte of the value. */
-#define CRC_LANE_LONG 128
-#define CRC_LANE_SHORT 48
-static uint32_t crc_skip_long[4][256], crc_skip_short[4][256]; /* over one lane of zeros */
+ * lane's value is moved over the k words of the lanes behind it as a product: by x^(64 k - 33), since the bits of a
+ * carry-less product stand one too low, and crc32 of a word multiplies by x^32. */
+#define CRC_WORDS_MAX 128u /* of a lane */
+static uint32_t crc_power[2 * CRC_WORDS_MAX + 1];
 
-static void build_skip_table(uint32_t table[4][256], size_t lane)
-{
-    for (size_t byte = 0; byte < 4; byte++) {
-        for (size_t bit = 0; bit < 8; bit++) {
-            uint32_t c = (uint32_t)1 << (8 * byte + bit);
-            for (size_t i = 0; i < lane; i++)
-                c = c >> 8 ^ crc_table[0][c & 0xffu];
-            table[byte][(size_t)1 << bit] = c;
-        }
-        for (size_t v = 1; v < 256; v++) /* the rest by linearity: the lowest bit, and the others */
-            table[byte][v] = table[byte][v & (0u - v)] ^ table[byte][v & (v - 1)];
-    }
-}
-
-static void __attribute__((constructor)) build_skip_tables(void)
+static void __attribute__((constructor)) build_crc_powers(void)
 {
     build_crc_table(); /* constructors of one file have no promised order */
-    build_skip_table(crc_skip_long, CRC_LANE_LONG);
-    build_skip_table(crc_skip_short, CRC_LANE_SHORT);
-}
-
-static inline uint64_t crc_skip(uint32_t table[4][256], uint64_t c)
-{
-    return table[0][c & 0xffu] ^ table[1][c >> 8 & 0xffu] ^ table[2][c >> 16 & 0xffu] ^ table[3][c >> 24 & 0xffu];
-}
-
-__attribute__((target("sse4.2"))) static inline uint64_t crc_three_lanes(uint64_t c, const uint8_t *p, size_t lane,
-                                                                         uint32_t table[4][256])
-{
-    uint64_t c1 = 0, c2 = 0;
-    for (size_t i = 0; i < lane; i += 8) {
-        c = _mm_crc32_u64(c, base_le64(p + i));
-        c1 = _mm_crc32_u64(c1, base_le64(p + lane + i));
-        c2 = _mm_crc32_u64(c2, base_le64(p + 2 * lane + i));
+    uint32_t c = 1;    /* x^31 */
+    for (size_t k = 1; k < AW_ARRAY_LEN(crc_power); k++) {
+        crc_power[k] = c;
+        for (size_t i = 0; i < 8; i++)
+            c = c >> 8 ^ crc_table[0][c & 0xffu];
     }
-    return crc_skip(table, crc_skip(table, c) ^ c1) ^ c2;
 }
 
-__attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const uint8_t *p, size_t n)
+#define TARGET_CRC __attribute__((target("sse4.2,pclmul")))
+
+TARGET_CRC static inline uint64_t crc_product(uint64_t c, uint32_t power)
+{
+    __m128i r = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)c), _mm_cvtsi32_si128((int)power), 0);
+    return (uint64_t)_mm_cvtsi128_si64(r);
+}
+
+/* Three lanes of k words. */
+TARGET_CRC static inline uint64_t crc_three_lanes(uint64_t c, const uint8_t *p, size_t k)
+{
+    const uint8_t *q = p + 8 * k, *r = p + 16 * k;
+    uint64_t c1 = 0, c2 = 0;
+    for (size_t i = 0; i < 8 * k; i += 8) {
+        c = _mm_crc32_u64(c, base_le64(p + i));
+        c1 = _mm_crc32_u64(c1, base_le64(q + i));
+        c2 = _mm_crc32_u64(c2, base_le64(r + i));
+    }
+    return _mm_crc32_u64(0, crc_product(c, crc_power[2 * k]) ^ crc_product(c1, crc_power[k])) ^ c2;
+}
+
+TARGET_CRC static uint32_t crc_instruction(uint32_t crc, const uint8_t *p, size_t n)
 {
     uint64_t c = crc;
-    for (; n >= 3 * CRC_LANE_LONG; p += 3 * CRC_LANE_LONG, n -= 3 * CRC_LANE_LONG)
-        c = crc_three_lanes(c, p, CRC_LANE_LONG, crc_skip_long);
-    for (; n >= 3 * CRC_LANE_SHORT; p += 3 * CRC_LANE_SHORT, n -= 3 * CRC_LANE_SHORT)
-        c = crc_three_lanes(c, p, CRC_LANE_SHORT, crc_skip_short);
+    while (n >= 48) {
+        size_t k = n / 24 < CRC_WORDS_MAX ? n / 24 : CRC_WORDS_MAX;
+        c = crc_three_lanes(c, p, k);
+        p += 24 * k;
+        n -= 24 * k;
+    }
     for (; n >= 8; p += 8, n -= 8)
         c = _mm_crc32_u64(c, base_le64(p));
     crc = (uint32_t)c;
-    for (; n > 0; p++, n--)
+    if (n & 4) {
+        crc = _mm_crc32_u32(crc, base_le32(p));
+        p += 4;
+    }
+    for (n &= 3; n > 0; p++, n--)
         crc = _mm_crc32_u8(crc, *p);
     return crc;
 }
@@ -112,8 +113,8 @@ uint32_t hash_crc32c(uint32_t crc, const void *buf, size_t len)
 {
     crc = ~crc;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2"))
-        return ~crc_sse42(crc, buf, len);
+    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
+        return ~crc_instruction(crc, buf, len);
 #endif
     return ~crc_portable(crc, buf, len);
 }

@@ -88,14 +88,16 @@ int ids_uuid7(struct ids_source *s, uint64_t real_ns, char out[IDS_UUID_LEN])
     u[9] = (uint8_t)(s->counter >> 4);
     u[10] = (uint8_t)((s->counter << 4 & 0xf0u) | (random[0] & 0x0fu));
     memcpy(u + 11, random + 1, 5);
-    hash_hex(u, 4, out);
+    char hex[32];
+    hash_hex(u, sizeof u, hex);
+    memcpy(out, hex, 8);
     out[8] = '-';
-    hash_hex(u + 4, 2, out + 9);
+    memcpy(out + 9, hex + 8, 4);
     out[13] = '-';
-    hash_hex(u + 6, 2, out + 14);
+    memcpy(out + 14, hex + 12, 4);
     out[18] = '-';
-    hash_hex(u + 8, 2, out + 19);
+    memcpy(out + 19, hex + 16, 4);
     out[23] = '-';
-    hash_hex(u + 10, 6, out + 24);
+    memcpy(out + 24, hex + 20, 12);
     return 0;
 }

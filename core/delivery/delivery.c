@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "delivery/together.h"
 #include "delivery/worker.h"
 
 #include <signal.h>
@@ -27,8 +28,7 @@ void delivery_settings_init(struct delivery_settings *s)
     };
 }
 
-/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. */
-static pthread_mutex_t *class_mutex_of(const struct aw_sink_class *class)
+pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *class)
 {
     struct entry {
         const struct aw_sink_class *class;
@@ -63,7 +63,8 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
     d->status = malloc(n);
     d->slot = calloc(n, sizeof *d->slot);
     if (!d->name || !d->views || !d->final || !d->status || !d->slot || event_batch_create(&d->retry) < 0 ||
-        host_create(o->name, &o->diag, &d->host) < 0 || deadletter_create(o->state_dir, o->name, &d->deadletters) < 0)
+        host_create(o->name, &o->diag, &d->host) < 0 ||
+        deadletter_create(o->state_dir, o->name, &o->diag, &d->deadletters) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
     if (!o->metrics && metrics_create(1, &d->own_metrics) < 0)
         return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
@@ -72,8 +73,10 @@ static int allocate(struct delivery *d, const struct delivery_options *o)
     metrics_name_sink(metrics, place, o->name, d->class->name);
     d->published = &metrics->sinks[place];
     host_set_metrics(d->host, metrics, place);
+    if (o->pii && event_viewer_create(o->pii, o->pseudonyms, &d->viewer) < 0)
+        return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory, or no SHA-256", o->name);
     if (d->class->thread_model < AW_THREADS_SERIAL_INSTANCE) {
-        d->class_mutex = class_mutex_of(d->class);
+        d->class_mutex = worker_class_mutex(d->class);
         if (!d->class_mutex)
             return diag_problem(AW_ERR_NOMEM, o->where, "sink \"%s\": out of memory", o->name);
     }
@@ -142,6 +145,7 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
     d->class = o->sink;
     d->config = o->config;
     d->from = o->from;
+    d->where = o->where;
     d->watch = o->watch;
     int rc = allocate(d, o);
     if (rc == 0)
@@ -158,18 +162,17 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
     return 0;
 }
 
-static int start_thread(struct delivery *d)
+int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *ret)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&d->thread, NULL, worker_main, d);
+    int rc = pthread_create(ret, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) {
-        char name[16];
-        snprintf(name, sizeof name, "aw:%.12s", d->name);
-        (void)pthread_setname_np(d->thread, name); /* for people who look at the process; nothing depends on it */
-        d->thread_started = true;
+        char text[16];
+        snprintf(text, sizeof text, "aw:%.12s", name);
+        (void)pthread_setname_np(*ret, text); /* for people who look at the process; nothing depends on it */
     }
     return -rc;
 }
@@ -188,7 +191,7 @@ int delivery_attach(struct delivery *d, struct journal *journal)
     return 0;
 }
 
-int delivery_start(struct delivery *d)
+int worker_first_start(struct delivery *d)
 {
     int32_t started = worker_start_sink(d);
     if (started == AW_E_CONFIG) {
@@ -203,21 +206,33 @@ int delivery_start(struct delivery *d)
         d->next_try_ns = clock_mono_ns() + d->settings.retry_base_ns;
     }
     worker_publish(d);
-    int rc = start_thread(d);
-    if (rc < 0)
-        return diag_problem(AW_ERR_NOMEM, d->name, "no thread for the sink: %s", strerror(-rc));
     return 0;
 }
 
-/* With the mutex held: the worker looks at what is wanted. */
-static void call_worker(struct delivery *d)
+int delivery_start(struct delivery *d)
+{
+    int rc = worker_first_start(d);
+    if (rc != 0)
+        return rc;
+    rc = worker_thread(d->name, worker_main, d, &d->thread);
+    if (rc < 0)
+        return diag_problem(AW_ERR_NOMEM, d->name, "no thread for the sink: %s", strerror(-rc));
+    d->thread_started = true;
+    return 0;
+}
+
+void worker_call(struct delivery *d)
 {
     atomic_store_explicit(&d->wanted, true, memory_order_release);
+    if (d->group) {
+        together_poke(d->group);
+        return;
+    }
     d->poked = true;
     pthread_cond_signal(&d->poke);
 }
 
-static struct timespec to_timespec(uint64_t deadline_ns)
+struct timespec worker_timespec(uint64_t deadline_ns)
 {
     /* "for ever" is a year: time_t arithmetic of the C library stays in range */
     uint64_t latest = clock_mono_ns() + 31536000000000000u;
@@ -229,7 +244,7 @@ void delivery_hurry(struct delivery *d)
 {
     pthread_mutex_lock(&d->mutex);
     d->waiters++;
-    call_worker(d);
+    worker_call(d);
     pthread_mutex_unlock(&d->mutex);
 }
 
@@ -249,7 +264,7 @@ int delivery_flush(struct delivery *d, uint64_t seq, uint64_t deadline_mono_ns)
         return 0;
     if (!d->thread_started)
         return -EIO;
-    struct timespec until = to_timespec(deadline_mono_ns);
+    struct timespec until = worker_timespec(deadline_mono_ns);
     int rc = 0;
     delivery_hurry(d);
     journal_wake(d->journal);
@@ -279,7 +294,8 @@ void delivery_reopen(struct delivery *d)
 {
     atomic_store_explicit(&d->reopen, true, memory_order_relaxed);
     pthread_mutex_lock(&d->mutex);
-    call_worker(d);
+    d->failed_for_good = false; /* it may be mended: who waits from here on waits for the attempt */
+    worker_call(d);
     pthread_mutex_unlock(&d->mutex);
     if (d->journal)
         journal_wake(d->journal);
@@ -287,24 +303,26 @@ void delivery_reopen(struct delivery *d)
 
 int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
 {
+    if (d->group)
+        return together_stop(d, deadline_mono_ns);
     if (!d->thread_started)
         return d->abandoned ? -ETIMEDOUT : 0;
     uint64_t head = journal_head(d->journal);
     pthread_mutex_lock(&d->mutex);
     d->stop_requested = true;
     d->stop_deadline_ns = deadline_mono_ns;
-    call_worker(d);
+    worker_call(d);
     pthread_mutex_unlock(&d->mutex);
     journal_wake(d->journal);
     /* A second more than the deadline: the worker itself needs a moment to leave at it. */
-    struct timespec until =
-        to_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u : deadline_mono_ns);
+    struct timespec until = worker_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u
+                                                                                        : deadline_mono_ns);
     pthread_mutex_lock(&d->mutex);
     while (!d->ended && !d->abandoned) {
         /* outside of the plugin it is on its way, and comes to its end */
         if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) == ETIMEDOUT && !d->ended) {
             d->abandoned = d->in_call;
-            until = to_timespec(clock_mono_ns() + 10000000u);
+            until = worker_timespec(clock_mono_ns() + 10000000u);
         }
     }
     bool failed = d->failed_for_good;
@@ -337,6 +355,7 @@ bool delivery_destroy(struct delivery *d)
     journal_cursor_close(d->cursor);
     deadletter_destroy(d->deadletters);
     event_batch_destroy(d->retry);
+    event_viewer_destroy(d->viewer);
     host_destroy(d->host);
     metrics_destroy(d->own_metrics);
     schema_config_destroy(d->config);

@@ -1,4 +1,5 @@
-/* delivery.h - the face of delivery/: one worker thread per sink, which moves its journal cursor.
+/* delivery.h - the face of delivery/: one worker thread per sink, which moves its journal cursor. together.h has the
+ * one that serves all sinks of fanout = "all_or_nothing".
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -23,6 +24,7 @@
 
 #include <pthread.h>
 
+#include "event/view.h"
 #include "journal/journal.h"
 #include "metrics/metrics.h"
 #include "plugin/registry.h"
@@ -63,6 +65,8 @@ struct delivery_options {
     int from;                     /* JOURNAL_FROM_* for a new cursor */
     struct metrics *metrics;      /* where its figures go; outlives the delivery. NULL: memory of its own */
     size_t metrics_sink;          /* its place there */
+    const struct event_pii *pii;  /* NULL: the sink gets events in full, else views; outlives the delivery, as does: */
+    const struct pseudonym_key *pseudonyms; /* with pii; NULL: tagged members are dropped */
 };
 /* create() of the plugin; no I/O. Problems to diag. 0 or AW_ERR_*. */
 int delivery_create(const struct delivery_options *options, struct delivery **ret);
@@ -70,7 +74,7 @@ int delivery_create(const struct delivery_options *options, struct delivery **re
  */
 int delivery_attach(struct delivery *delivery, struct journal *journal);
 /* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the
- * worker. */
+ * worker. Not for members of a group: together_start(). */
 int delivery_start(struct delivery *delivery);
 /* Waits until all up to seq is delivered or dead-lettered. 0, -ETIMEDOUT, -EIO (the sink stopped for good). */
 int delivery_flush(struct delivery *delivery, uint64_t seq, uint64_t deadline_mono_ns);

@@ -13,9 +13,8 @@
 
 #include "base/base.h"
 #include "base/clock.h"
-#include "delivery/retry.h"
-
-#include <stdio.h>
+#include "delivery/staging.h"
+#include "delivery/viewing.h"
 
 /* How long the worker may sleep while it waits for a time, so that it notices a stop soon even if a wake-up is missed.
  */
@@ -24,164 +23,7 @@
 /* AW_EVENT_* outside the ABI: ACCEPTED and still to be flushed. */
 #define SETTLED_ACCEPTED AW_EVENT_ACCEPTED
 
-void worker_lock_class(struct delivery *d)
-{
-    if (d->class_mutex)
-        pthread_mutex_lock(d->class_mutex);
-}
-
-void worker_unlock_class(struct delivery *d)
-{
-    if (d->class_mutex)
-        pthread_mutex_unlock(d->class_mutex);
-}
-
-/* An abandoned worker ends where it comes back: nothing of the journal or the logger may be touched any more. */
-static void set_in_call(struct delivery *d, bool in_call)
-{
-    pthread_mutex_lock(&d->mutex);
-    d->in_call = in_call;
-    bool abandoned = d->abandoned;
-    pthread_mutex_unlock(&d->mutex);
-    if (abandoned) {
-        if (in_call)
-            worker_unlock_class(d);
-        pthread_exit(NULL);
-    }
-}
-
-static void call_begins(struct delivery *d)
-{
-    set_in_call(d, true);
-    worker_lock_class(d);
-    if (d->class_mutex)
-        set_in_call(d, true); /* given up while it waited for another instance? */
-    host_clear_error(d->host);
-    d->call_since_ns = clock_mono_ns();
-    worker_publish(d);
-}
-
-static void call_ends(struct delivery *d)
-{
-    d->call_since_ns = 0;
-    worker_unlock_class(d);
-    set_in_call(d, false);
-}
-
-static void signal_change(struct delivery *d)
-{
-    pthread_mutex_lock(&d->mutex);
-    if (d->waiters > 0)
-        pthread_cond_broadcast(&d->changed);
-    pthread_mutex_unlock(&d->mutex);
-    if (d->watch) {
-        pthread_mutex_lock(&d->watch->mutex);
-        pthread_cond_broadcast(&d->watch->changed);
-        pthread_mutex_unlock(&d->watch->mutex);
-    }
-}
-
-static void acknowledge(struct delivery *d, uint64_t seq)
-{
-    if (seq <= atomic_load_explicit(&d->acked, memory_order_relaxed))
-        return;
-    int rc = journal_cursor_ack(d->cursor, seq);
-    if (rc < 0)
-        diag_log(&d->diag, AW_LOG_WARNING, d->name, "cursor at seq %llu not stored yet: %s", (unsigned long long)seq,
-                 strerror(-rc));
-    ledger_ack(&d->ledger, seq);
-    d->position = seq;
-    worker_publish(d); /* who waits for `acked` finds the figures that go with it */
-    atomic_store_explicit(&d->acked, seq, memory_order_release);
-    if (atomic_load_explicit(&d->wanted, memory_order_acquire))
-        signal_change(d);
-}
-
-/* ---- failures of the instance ------------------------------------------------------------------------------------ */
-
-static void give_up_until_reopened(struct delivery *d)
-{
-    d->stop_for_good = true;
-    worker_publish(d);
-    pthread_mutex_lock(&d->mutex);
-    d->failed_for_good = true;
-    pthread_cond_broadcast(&d->changed);
-    pthread_mutex_unlock(&d->mutex);
-    signal_change(d);
-    diag_log(&d->diag, AW_LOG_ERROR, d->name,
-             "stopped: the sink says its configuration is wrong; events wait in the journal until it is mended and "
-             "reopened");
-}
-
-/* Decides when the next call may be made. */
-static void back_off(struct delivery *d, int32_t code, uint32_t retry_after_ms, const char *what)
-{
-    uint64_t now = clock_mono_ns();
-    worker_note_failure(d, code, what);
-    d->failures_in_row++;
-    if (code == AW_E_CONFIG) {
-        give_up_until_reopened(d);
-        return;
-    }
-    uint64_t delay =
-        retry_delay_ns(d->settings.retry_base_ns, d->settings.retry_cap_ns, d->failures_in_row, d->random_state);
-    d->random_state = d->random_state * 6364136223846793005u + 1442695040888963407u;
-    if (code == AW_E_THROTTLED && retry_after_ms > 0)
-        delay = (uint64_t)retry_after_ms * 1000000u;
-    else if (code == AW_E_UNAVAILABLE)
-        breaker_trip(&d->breaker, now);
-    else
-        breaker_failure(&d->breaker, now);
-    d->next_try_ns = now + delay;
-}
-
-static void succeeded(struct delivery *d)
-{
-    d->failures_in_row = 0;
-    d->next_try_ns = 0;
-    breaker_success(&d->breaker);
-    d->last_success_ns = clock_real_ns();
-}
-
 /* ---- starting ---------------------------------------------------------------------------------------------------- */
-
-/* Where the sink itself says it stands. It is believed only if the journal holds that very event. */
-static void adopt_position(struct delivery *d)
-{
-    const struct aw_sink_position *ext = NULL;
-    if (d->class->extension)
-        ext = d->class->extension(d->sink, AW_EXT_SINK_POSITION);
-    if (!ext || !AW_HAS(struct aw_sink_position, ext, position) || !ext->position)
-        return;
-    struct aw_position at = {.struct_size = sizeof at};
-    host_clear_error(d->host);
-    int32_t rc = ext->position(d->sink, &at);
-    if (rc == AW_E_NOTFOUND)
-        return;
-    if (rc != AW_OK) {
-        char text[180];
-        host_last_error(d->host, text, sizeof text);
-        diag_log(&d->diag, AW_LOG_WARNING, d->name, "cannot tell where it stands (%s): events may be written twice",
-                 text);
-        return;
-    }
-    uint8_t hash[32];
-    char hex[65] = "";
-    if (at.seq <= atomic_load_explicit(&d->acked, memory_order_relaxed))
-        return;
-    if (journal_lookup_hash(d->journal, at.seq, hash) == 0) {
-        hash_hex(hash, sizeof hash, hex);
-        if (strncmp(hex, at.hash, sizeof hex) == 0) {
-            ledger_found(&d->ledger, at.seq);
-            acknowledge(d, at.seq);
-            return;
-        }
-    }
-    diag_log(
-        &d->diag, AW_LOG_WARNING, d->name,
-        "the store ends with seq %llu, which this journal does not hold: it goes on behind its own cursor, seq %llu",
-        (unsigned long long)at.seq, (unsigned long long)atomic_load_explicit(&d->acked, memory_order_relaxed));
-}
 
 /* Forgets what is in hand and reads again from the last acknowledged event. */
 static void rewind_to_acked(struct delivery *d)
@@ -199,65 +41,31 @@ static void rewind_to_acked(struct delivery *d)
 int32_t worker_start_sink(struct delivery *d)
 {
     int32_t rc = AW_OK;
-    call_begins(d);
+    worker_call_begins(d);
     if (d->class->start)
         rc = d->class->start(d->sink);
-    if (rc == AW_OK)
-        adopt_position(d);
-    call_ends(d);
+    if (rc == AW_OK && !d->group) { /* the group decides first what becomes of what is staged */
+        staging_forget(d);
+        worker_adopt_position(d);
+    }
+    worker_call_ends(d);
     if (rc != AW_OK)
         return rc < 0 ? rc : AW_E_INTERNAL;
     d->started = true;
-    rewind_to_acked(d);
+    if (!d->group)
+        rewind_to_acked(d);
     return AW_OK;
 }
 
-static void stop_sink(struct delivery *d, uint64_t deadline_ns)
-{
-    if (!d->started)
-        return;
-    d->started = false;
-    int32_t rc = AW_OK;
-    call_begins(d);
-    if (d->class->stop)
-        rc = d->class->stop(d->sink, deadline_ns);
-    call_ends(d);
-    if (rc != AW_OK)
-        worker_note_failure(d, rc, "stop");
-}
-
-static void try_to_start(struct delivery *d)
+void worker_try_to_start(struct delivery *d)
 {
     int32_t rc = worker_start_sink(d);
     if (rc == AW_OK) {
-        succeeded(d);
+        worker_succeeded(d);
         diag_log(&d->diag, AW_LOG_INFO, d->name, "started");
     } else {
-        back_off(d, rc, 0, "start");
+        worker_back_off(d, rc, 0, "start");
     }
-}
-
-static void do_reopen(struct delivery *d)
-{
-    atomic_store_explicit(&d->reopen, false, memory_order_relaxed);
-    if (d->stop_for_good) {
-        d->stop_for_good = false;
-        pthread_mutex_lock(&d->mutex);
-        d->failed_for_good = false;
-        pthread_mutex_unlock(&d->mutex);
-    }
-    d->next_try_ns = 0;
-    if (!d->started)
-        return;
-    if (d->class->reopen) {
-        call_begins(d);
-        int32_t rc = d->class->reopen(d->sink);
-        call_ends(d);
-        if (rc == AW_OK)
-            return;
-        worker_note_failure(d, rc, "reopen");
-    }
-    stop_sink(d, clock_mono_ns() + d->settings.write_deadline_ns); /* the main loop starts it again */
 }
 
 /* ---- flushing ---------------------------------------------------------------------------------------------------- */
@@ -265,18 +73,18 @@ static void do_reopen(struct delivery *d)
 static void flush_sink(struct delivery *d)
 {
     uint64_t durable = 0;
-    call_begins(d);
+    worker_call_begins(d);
     int32_t rc = d->class->flush(d->sink, clock_mono_ns() + d->settings.write_deadline_ns, &durable);
-    call_ends(d);
+    worker_call_ends(d);
     if (rc != AW_OK) {
         /* What was ACCEPTED since the last flush may be gone. A restarted sink says where it stands; then all is sent
          * again. */
-        back_off(d, rc < 0 ? rc : AW_E_INTERNAL, 0, "flush");
-        stop_sink(d, clock_mono_ns() + d->settings.write_deadline_ns);
+        worker_back_off(d, rc < 0 ? rc : AW_E_INTERNAL, 0, "flush");
+        worker_stop_sink(d, clock_mono_ns() + d->settings.write_deadline_ns);
         rewind_to_acked(d);
         return;
     }
-    succeeded(d);
+    worker_succeeded(d);
     bool all = durable >= d->given_seq; /* behind it are only events that are missing */
     uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
     if (!all && d->oldest_seq <= upto)
@@ -285,29 +93,10 @@ static void flush_sink(struct delivery *d)
         d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
     else
         d->flush_pending = false;
-    acknowledge(d, upto);
+    worker_acknowledge(d, upto);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
-
-static bool dead_letter(struct delivery *d, size_t view, const char *reason)
-{
-    int rc = deadletter_add(d->deadletters, &d->views[view], d->attempts, reason);
-    if (rc < 0) {
-        diag_log(&d->diag, AW_LOG_ERROR, d->name, "%s: cannot store a dead letter: %s; the event stays queued",
-                 deadletter_path(d->deadletters), strerror(-rc));
-        return false;
-    }
-    diag_log(&d->diag, AW_LOG_WARNING, d->name, "seq %llu rejected: %s; kept in %s",
-             (unsigned long long)d->views[view].head->seq, reason, deadletter_path(d->deadletters));
-    d->permanent++;
-    pthread_mutex_lock(&d->mutex);
-    uint64_t seq = d->views[view].head->seq;
-    if (d->waiters > 0 && seqset_add(&d->refused, seq, seq) < 0)
-        d->refused_unknown = true;
-    pthread_mutex_unlock(&d->mutex);
-    return true;
-}
 
 /* Takes over one event's status. */
 static void settle(struct delivery *d, size_t sent_index, uint8_t status)
@@ -322,7 +111,7 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
         const char *reason = event_batch_error(d->retry, sent_index);
         char text[180];
         host_last_error(d->host, text, sizeof text);
-        if (!dead_letter(d, view, reason ? reason : text[0] ? text : "the sink gave no reason"))
+        if (!worker_dead_letter(d, &d->views[view], reason ? reason : text[0] ? text : "the sink gave no reason"))
             return;
         break;
     }
@@ -334,6 +123,21 @@ static void settle(struct delivery *d, size_t sent_index, uint8_t status)
     d->open_count--;
 }
 
+/* Puts one event into the call under way, as the sink may have it. -ENODATA: it went to the dead letters, in full,
+ * since no view can ever be made of it. */
+static int add_event(struct delivery *d, size_t view)
+{
+    int rc = viewing_add(d->viewer, d->retry, &d->views[view]);
+    const char *fault = viewing_fault(rc);
+    if (!fault)
+        return rc;
+    if (!worker_dead_letter(d, &d->views[view], fault))
+        return -EIO;
+    d->final[view] = AW_EVENT_REJECTED;
+    d->open_count--;
+    return -ENODATA;
+}
+
 /* Gathers the unsettled events of the batch in hand. */
 static int gather_open(struct delivery *d, size_t *ret_count)
 {
@@ -342,9 +146,11 @@ static int gather_open(struct delivery *d, size_t *ret_count)
     for (size_t i = 0; i < d->count && n < limit; i++) {
         if (d->final[i] != AW_EVENT_RETRY)
             continue;
-        if (event_batch_add(d->retry, &d->views[i]) < 0)
-            return -ENOMEM;
-        d->slot[n++] = (uint32_t)i;
+        int rc = add_event(d, i);
+        if (rc == 0)
+            d->slot[n++] = (uint32_t)i;
+        else if (rc != -ENODATA)
+            return rc;
     }
     memset(d->status, AW_EVENT_UNKNOWN, n);
     *ret_count = n;
@@ -361,7 +167,7 @@ static void isolate_culprit(struct delivery *d, size_t sent)
     }
     char text[180];
     host_last_error(d->host, text, sizeof text);
-    if (dead_letter(d, d->slot[0], text[0] ? text : "the sink gave no reason")) {
+    if (worker_dead_letter(d, &d->views[d->slot[0]], text[0] ? text : "the sink gave no reason")) {
         d->final[d->slot[0]] = AW_EVENT_REJECTED;
         d->open_count--;
     } else {
@@ -382,12 +188,12 @@ static int32_t call_write(struct delivery *d, size_t sent, uint32_t *ret_retry_a
         .events = events,
     };
     struct aw_result result = {.struct_size = sizeof result, .count = count, .status = d->status};
-    call_begins(d);
+    worker_call_begins(d);
     host_bind_batch(d->host, d->retry);
     int32_t rc = d->class->write(d->sink, &batch, &result);
     metrics_observe(&d->published->writes, metrics_write_bounds, clock_mono_ns() - d->call_since_ns);
     host_bind_batch(d->host, NULL);
-    call_ends(d);
+    worker_call_ends(d);
     *ret_retry_after_ms = result.retry_after_ms;
     return rc;
 }
@@ -408,7 +214,7 @@ static void finish_batch(struct delivery *d)
         ledger_add(&d->ledger, d->views[i].head->seq, outcome_of(d->final[i]));
     d->given_seq = d->accepted_seq = last;
     if (!waits)
-        acknowledge(d, last);
+        worker_acknowledge(d, last);
     else if (!d->flush_pending) {
         d->flush_pending = true;
         d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
@@ -420,10 +226,14 @@ static void finish_batch(struct delivery *d)
 
 static void write_open(struct delivery *d)
 {
-    size_t sent;
+    size_t sent = 0;
     uint32_t retry_after_ms;
     if (gather_open(d, &sent) < 0) {
-        back_off(d, AW_E_NOMEM, 0, "write");
+        worker_back_off(d, AW_E_NOMEM, 0, "write");
+        return;
+    }
+    if (sent == 0) { /* each one went to the dead letters */
+        finish_batch(d);
         return;
     }
     d->attempts++;
@@ -438,9 +248,9 @@ static void write_open(struct delivery *d)
         if (rc == AW_OK && d->open_count == before)
             rc = AW_E_RETRY; /* nothing was settled: without a pause this would spin */
         if (rc == AW_OK)
-            succeeded(d);
+            worker_succeeded(d);
         else
-            back_off(d, rc < 0 ? rc : AW_E_INTERNAL, retry_after_ms, "write");
+            worker_back_off(d, rc < 0 ? rc : AW_E_INTERNAL, retry_after_ms, "write");
     }
     if (d->open_count == 0)
         finish_batch(d);
@@ -466,7 +276,7 @@ static void read_batch(struct delivery *d)
         d->accepted_seq = passed;
         ledger_lost(&d->ledger, passed);
         if (!d->flush_pending)
-            acknowledge(d, passed);
+            worker_acknowledge(d, passed);
     }
     if (n > 0)
         worker_saw_oldest(d, d->views[0].head->seq, d->views[0].head->sealed_ns);
@@ -526,7 +336,7 @@ static bool step(struct delivery *d)
     if (w.stop && (now >= w.deadline_ns || d->stop_for_good))
         return false;
     if (atomic_load_explicit(&d->reopen, memory_order_relaxed))
-        do_reopen(d);
+        worker_reopen_sink(d);
     if (d->stop_for_good) {
         look_at_oldest(d);
         pause_until(d, now + (d->count > 0 || d->oldest_seq > d->position ? 3600000000000u : 1000000000u));
@@ -542,7 +352,7 @@ static bool step(struct delivery *d)
     }
     if (!d->started) {
         look_at_oldest(d);
-        try_to_start(d);
+        worker_try_to_start(d);
         return true;
     }
     if (d->count == 0)
@@ -570,12 +380,12 @@ void *worker_main(void *arg)
     struct delivery *d = arg;
     while (step(d))
         ;
-    stop_sink(d, clock_mono_ns() + 1000000000u);
+    worker_stop_sink(d, clock_mono_ns() + 1000000000u);
     worker_publish(d);
     pthread_mutex_lock(&d->mutex);
     d->ended = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
-    signal_change(d);
+    worker_signal(d);
     return NULL;
 }

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
+ * With fanout = "all_or_nothing" the group's coordinator (together.c) takes the place of the worker, for all members.
  * Members are the worker's own unless marked: [m] guarded by mutex, [a] atomic, [c] constant after start.
  */
 #ifndef AW_WORKER_H
@@ -31,7 +32,9 @@ struct delivery {
     struct journal *journal;           /* [c] */
     struct journal_cursor *cursor;
     struct deadletter *deadletters;
-    int from; /* [c] */
+    int from;               /* [c] */
+    const char *where;      /* [c] "audit.conf:12"; the opener's, as long as the delivery */
+    struct together *group; /* [c] NULL: a worker of its own */
     pthread_t thread;
     bool thread_started; /* [control] */
 
@@ -54,14 +57,15 @@ struct delivery {
     _Atomic bool reopen;          /* [a] */
 
     /* the batch under way */
-    struct event_batch *retry; /* the events of the call under way */
-    struct record_view *views; /* settings.batch_events of them */
-    uint8_t *final;            /* per view: an AW_EVENT_* that is settled, or AW_EVENT_RETRY */
-    uint8_t *status;           /* for struct aw_result */
-    uint32_t *slot;            /* index in views of each event that is sent */
-    size_t count, open_count;  /* views; not yet settled */
-    uint32_t attempts;         /* of this batch */
-    uint32_t isolate;          /* events a call may hold; 0 = all: after AW_E_REJECTED for a whole batch */
+    struct event_viewer *viewer; /* NULL: the sink gets events in full */
+    struct event_batch *retry;   /* the events of the call under way */
+    struct record_view *views;   /* settings.batch_events of them */
+    uint8_t *final;              /* per view: an AW_EVENT_* that is settled, or AW_EVENT_RETRY */
+    uint8_t *status;             /* for struct aw_result */
+    uint32_t *slot;              /* index in views of each event that is sent */
+    size_t count, open_count;    /* views; not yet settled */
+    uint32_t attempts;           /* of this batch */
+    uint32_t isolate;            /* events a call may hold; 0 = all: after AW_E_REJECTED for a whole batch */
 
     bool started;          /* the plugin's start() succeeded, stop() has not been called */
     bool stop_for_good;    /* shadow of failed_for_good */
@@ -86,14 +90,44 @@ struct delivery {
 };
 
 void *worker_main(void *delivery);
-/* start() of the plugin and the position check; AW_OK or AW_E_*. The opener's thread or the worker, never both. */
+/* start() of the plugin and, without a group, the position check; AW_OK or AW_E_*. The opener's thread or the worker,
+ * never both. */
 int32_t worker_start_sink(struct delivery *d);
+/* One mutex per SERIAL_PLUGIN class for the life of the process: classes are never unloaded. NULL without memory. */
+pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *sink_class);
+void worker_try_to_start(struct delivery *d); /* the worker: the same with backoff after a failure */
+
+/* ---- delivery.c ---- */
+/* The first start, on the opener's thread: a failure other than AW_E_CONFIG is left to the worker. 0 or AW_ERR_*. */
+int worker_first_start(struct delivery *d);
+/* A thread with all signals blocked. 0 or -errno. */
+int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *ret);
+/* With d->mutex held: whoever serves this sink looks at what is wanted. */
+void worker_call(struct delivery *d);
+struct timespec worker_timespec(uint64_t deadline_ns);
+
+/* Wakes who waits for this sink, after something of it has settled or ended. */
+void worker_signal(struct delivery *d);
+/* ---- calls.c: what the worker does with the plugin; the worker's thread ---- */
 void worker_lock_class(struct delivery *d);
 void worker_unlock_class(struct delivery *d);
+/* Around every call of the plugin. The thread may end in either, when it was given up. */
+void worker_call_begins(struct delivery *d);
+void worker_call_ends(struct delivery *d);
 /* figures.c: the control thread before the worker starts, then the worker. */
 void worker_publish(struct delivery *d);
 void worker_saw_oldest(struct delivery *d, uint64_t seq, uint64_t sealed_ns); /* when nothing older is known */
 /* Remembers and logs a failure of the instance. */
 void worker_note_failure(struct delivery *d, int32_t code, const char *what);
+/* The same, and decides when the next call may be made: next_try_ns, breaker, or never for AW_E_CONFIG. */
+void worker_back_off(struct delivery *d, int32_t code, uint32_t retry_after_ms, const char *what);
+void worker_succeeded(struct delivery *d);
+void worker_acknowledge(struct delivery *d, uint64_t seq); /* all up to seq is settled */
+/* Where the sink itself says it stands. Between worker_call_begins() and worker_call_ends(). */
+void worker_adopt_position(struct delivery *d);
+void worker_stop_sink(struct delivery *d, uint64_t deadline_ns);
+void worker_reopen_sink(struct delivery *d);
+/* false: it could not be stored, and the event must stay queued. */
+bool worker_dead_letter(struct delivery *d, const struct record_view *view, const char *reason);
 
 #endif

@@ -17,6 +17,7 @@ struct writer {
     char *begin; /* of the output; moves when make_room() has to grow it */
     const struct event_policy *policy;
     struct redactor *redactor;
+    struct stencil_notes *notes; /* or NULL */
     uint64_t generation;
     uint64_t masked_slots;
     size_t words; /* of a row of path states */
@@ -42,6 +43,26 @@ static inline void add_field(struct writer *w, uint32_t field, const char *start
     p->fields[p->field_count].offset_id = (uint32_t)(start - begin_of(w)) << 8 | field;
     p->fields[p->field_count].len_flags = (uint32_t)(end - start) << 4 | flags;
     p->field_count++;
+}
+
+/* ---- notes for a stencil ---- */
+
+/* A value has been written from `start` on. What comes of no node of the event and was not made for it is the policy's:
+ * it will be there again. */
+static AW_COLD void note_value(struct writer *w, const struct json_node *base, const struct json_node *n, size_t start,
+                               const char *end)
+{
+    struct emit *e = w->e;
+    uint32_t node;
+    if (base == e->source->doc.nodes)
+        node = (uint32_t)(n - base);
+    else if (n == &e->made[0])
+        node = STENCIL_EVENT_ID;
+    else if (n == &e->made[1])
+        node = STENCIL_OCCURRED_AT;
+    else
+        return;
+    stencil_note(w->notes, node, n, start, (size_t)(end - begin_of(w)));
 }
 
 /* ---- values ---- */
@@ -117,10 +138,13 @@ static char *put_value(struct writer *w, char *out, const struct json_node *base
                        uint32_t depth, const uint64_t *row, bool scan)
 {
     bool escaped;
+    size_t start = (size_t)(out - begin_of(w));
     switch (n->type) {
     case JSON_STRING:
         *out++ = '"';
         out = put_string(w, out, n, scan, &escaped);
+        if (AW_UNLIKELY(w->notes != NULL))
+            note_value(w, base, n, start + 1, out);
         *out++ = '"';
         return out;
     case JSON_OBJECT:
@@ -132,13 +156,19 @@ static char *put_value(struct writer *w, char *out, const struct json_node *base
         return n->type == JSON_OBJECT ? put_members(w, out, base, n->first, depth, row, false)
                                       : put_items(w, out, base, n->first, depth, row, scan);
     case JSON_NUMBER:
-        if (AW_UNLIKELY(n->flags & JSON_MARKED) && scan && scan_number(n->text, n->len))
+        if (AW_UNLIKELY(n->flags & JSON_MARKED) && scan && scan_number(n->text, n->len)) {
+            if (AW_UNLIKELY(w->notes != NULL))
+                w->notes->unfit = true;
             return put_mask(w, out);
+        }
         break;
     default:
         break;
     }
-    return text_copy(out, n->text, n->len);
+    out = text_copy(out, n->text, n->len);
+    if (AW_UNLIKELY(w->notes != NULL))
+        note_value(w, base, n, start, out);
+    return out;
 }
 
 static char *put_items(struct writer *w, char *out, const struct json_node *base, uint32_t first, uint32_t depth,
@@ -185,7 +215,7 @@ static inline char *put_member(struct writer *w, char *out, const struct json_no
     out = put_key(out, n);
     if (AW_UNLIKELY(verdict & REDACT_MASKED))
         return put_mask(w, out);
-    if (n->type == JSON_STRING && AW_LIKELY((n->flags & (JSON_TEXT_ESCAPE | JSON_MARKED)) == 0))
+    if (n->type == JSON_STRING && AW_LIKELY((n->flags & (JSON_TEXT_ESCAPE | JSON_MARKED)) == 0 && !w->notes))
         return json_put_text(out, n->text, n->len, false);
     return put_value(w, out, base, n, depth + 1, row, w->scanners && !(verdict & REDACT_ALLOWED));
 }
@@ -228,6 +258,8 @@ static char *put_slot_slowly(struct writer *w, char *out, unsigned slot, bool *r
     bool scan = w->scanners && !(slot_specs[slot].flags & SLOT_UNSCANNED) && !(w->policy->allowed_slots >> slot & 1);
     if (!slot_masked(w, slot))
         return put_string(w, out, w->e->v[slot].node, scan, ret_escaped);
+    if (w->notes)
+        w->notes->unfit = true; /* it must be a text all the same */
     *ret_escaped = memchr(w->policy->mask_json, '\\', w->policy->mask_json_len) != NULL;
     return put_mask(w, out - 1) - 1; /* the mask brings its own quotes */
 }
@@ -244,6 +276,8 @@ static inline char *put_text_slot(struct writer *w, char *out, unsigned slot)
         out = text_copy(out, n->text, n->len);
     else
         out = put_slot_slowly(w, out, slot, &escaped);
+    if (AW_UNLIKELY(w->notes != NULL))
+        note_value(w, w->e->v[slot].base, n, start, out);
     struct field_ref *f = &w->p->fields[w->p->field_count++];
     f->offset_id = (uint32_t)start << 8 | s->field;
     f->len_flags = (uint32_t)((size_t)(out - w->begin) - start) << 4 | (escaped ? FIELD_ESCAPED : 0);
@@ -262,6 +296,8 @@ static char *put_roles_slot(struct writer *w, char *out)
         *out++ = '[';
         out = put_mask(w, out);
         *out++ = ']';
+        if (w->notes)
+            w->notes->unfit = true; /* of texts */
     } else {
         out = put_items(w, out, r->base, r->node->first, 3, NULL, scan);
     }
@@ -385,9 +421,17 @@ static char *put_all(struct writer *w, char *out)
 
 /* ---- the whole ---- */
 
-static void find_scope(struct prepared *p)
+void emit_scope(struct prepared *p, const struct field_ref *tenant, const struct field_ref *service)
 {
     static const char unknown[] = "unknown";
+    p->scope_is_tenant = tenant && field_len(*tenant) > 0;
+    const struct field_ref *f = p->scope_is_tenant ? tenant : service && field_len(*service) > 0 ? service : NULL;
+    p->scope_value =
+        f ? (struct aw_str){p->json + field_offset(*f), field_len(*f)} : (struct aw_str){unknown, sizeof unknown - 1};
+}
+
+static void find_scope(struct prepared *p)
+{
     const struct field_ref *tenant = NULL, *service = NULL;
     for (uint32_t i = 0; i < p->field_count; i++) {
         if (field_id(p->fields[i]) == AW_FIELD_TENANT_ID)
@@ -395,10 +439,7 @@ static void find_scope(struct prepared *p)
         else if (field_id(p->fields[i]) == AW_FIELD_SOURCE_SERVICE)
             service = &p->fields[i];
     }
-    p->scope_is_tenant = tenant && field_len(*tenant) > 0;
-    const struct field_ref *f = p->scope_is_tenant ? tenant : service && field_len(*service) > 0 ? service : NULL;
-    p->scope_value =
-        f ? (struct aw_str){p->json + field_offset(*f), field_len(*f)} : (struct aw_str){unknown, sizeof unknown - 1};
+    emit_scope(p, tenant, service);
 }
 
 static int write_once(struct emit *e)
@@ -409,6 +450,7 @@ static int write_once(struct emit *e)
     struct writer w = {.e = e,
                        .p = p,
                        .begin = work->out,
+                       .notes = e->notes,
                        .policy = policy,
                        .masked_slots = policy->masked_slots,
                        .redactor = &work->redactor,
@@ -417,6 +459,8 @@ static int write_once(struct emit *e)
                        .redaction = policy->redaction,
                        .scanners = policy->scanners};
     p->field_count = 0;
+    if (AW_UNLIKELY(w.notes != NULL))
+        w.notes->count = 0;
     arena_reset(&work->redactor.arena);
     char *end = put_all(&w, work->out);
     if (AW_UNLIKELY(e->rc != 0))
@@ -427,6 +471,7 @@ static int write_once(struct emit *e)
         (w.metadata_truncated ? PREPARED_METADATA_TRUNCATED : 0) | (w.diff_truncated ? PREPARED_DIFF_TRUNCATED : 0);
     p->redactions = w.redactions;
     p->reserved = 0;
+    p->now_ns = e->now_ns;
     p->occurred_ns = e->occurred_ns;
     return AW_SUCCESS;
 }

@@ -69,10 +69,20 @@ static int set(struct aw_builder *b, const char *path, const struct tree_value *
     return AW_LIKELY(rc == AW_SUCCESS) ? rc : problem(b, rc, path, why);
 }
 
+static inline int set_text(struct aw_builder *b, const char *path, uint8_t type, const char *text, size_t len)
+{
+    diag_reset();
+    if (AW_LIKELY(b && path && tree_set_planned(&b->tree, SLOT_NONE, path, type, text, len)))
+        return AW_SUCCESS;
+    return set(b, path, &(struct tree_value){type, text, len});
+}
+
 static int set_slot(struct aw_builder *b, unsigned slot, const char *text)
 {
     const char *why = "";
     struct tree_value v = {JSON_STRING, text, strlen(text)};
+    if (AW_LIKELY(tree_set_planned(&b->tree, slot, "", JSON_STRING, v.text, v.len)))
+        return AW_SUCCESS;
     int rc = tree_set_slot(&b->tree, slot, &v, &why);
     return AW_LIKELY(rc == AW_SUCCESS) ? rc : problem(b, rc, slot_specs[slot].path, why);
 }
@@ -115,14 +125,14 @@ int aw_set_string(struct aw_builder *builder, const char *path, const char *valu
 {
     if (AW_UNLIKELY(!value))
         return no_parameter(builder, path);
-    return set(builder, path, &(struct tree_value){JSON_STRING, value, strlen(value)});
+    return set_text(builder, path, JSON_STRING, value, strlen(value));
 }
 
 int aw_set_text(struct aw_builder *builder, const char *path, const char *value, size_t len)
 {
     if (AW_UNLIKELY(!value && len > 0))
         return no_parameter(builder, path);
-    return set(builder, path, &(struct tree_value){JSON_STRING, value, len});
+    return set_text(builder, path, JSON_STRING, value, len);
 }
 
 int aw_set_int(struct aw_builder *builder, const char *path, int64_t value)
@@ -134,7 +144,7 @@ int aw_set_int(struct aw_builder *builder, const char *path, int64_t value)
                        "beyond 2^53 a JSON number is not exact: set it as a string");
     }
     size_t len = number_format_int(value, text);
-    return set(builder, path, &(struct tree_value){JSON_NUMBER, text, len});
+    return set_text(builder, path, JSON_NUMBER, text, len);
 }
 
 int aw_set_double(struct aw_builder *builder, const char *path, double value)
@@ -146,7 +156,7 @@ int aw_set_double(struct aw_builder *builder, const char *path, double value)
                        "JSON has no infinity and no NaN: the value must be finite");
     }
     size_t len = isfinite(value) ? json_format_double(value, text) : 0;
-    return set(builder, path, &(struct tree_value){JSON_NUMBER, text, len});
+    return set_text(builder, path, JSON_NUMBER, text, len);
 }
 
 int aw_set_bool(struct aw_builder *builder, const char *path, int value)

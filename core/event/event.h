@@ -51,6 +51,7 @@ struct prepared {
     uint32_t flags;      /* PREPARED_* */
     uint32_t redactions; /* values masked */
     uint32_t reserved;
+    uint64_t now_ns; /* CLOCK_REALTIME, when it was read for the event; else 0 */
     int64_t occurred_ns;
     struct aw_str scope_value; /* into json: the escaped tenantId, or sourceService; scope_is_tenant tells which */
     bool scope_is_tenant; /* scope text: "tenant:" or "service:" + scope_value; service "unknown" is a static string */
@@ -115,8 +116,11 @@ struct stored_event {
     uint64_t integrity_seq;                                      /* 0: absent */
     bool has_integrity;
     bool has_signature;         /* integrity has keyId or sig */
-    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, keyId and
-                                   sig, or one of the first four is of the wrong type or empty */
+    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, keyId,
+                                   sig and view, or one of the first four is of the wrong type or empty */
+    bool is_view;               /* integrity.view is there: view.h */
+    const char *view_fault;     /* what is wrong with it; NULL = nothing. Static */
+    uint32_t view_fields;       /* paths that it names */
     /* canonical: without copying, prefix + suffix are the canonical bytes of the event without integrity. */
     struct aw_str prefix, suffix;
 };

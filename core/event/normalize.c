@@ -16,7 +16,6 @@
 #include <stdio.h>
 
 #define ACTION_MAX 256u
-#define EVENT_ID_MAX 128u
 #define NODE_ROOM 34u /* what a node may need beyond its text and its name's: a number's longest form, punctuation */
 #define PATH_TEXT 160u
 #define MARKS 64u
@@ -337,14 +336,9 @@ static void check_action(struct emit *e)
 
 static void check_outcome(struct emit *e)
 {
-    static const char *const outcomes[] = {"SUCCESS", "FAILURE", "DENIED", "ERROR"};
-    struct aw_str s = slot_text(e, SLOT_OUTCOME);
-    if (AW_LIKELY(s.len == 7 && memcmp(s.ptr, "SUCCESS", 7) == 0) || !(e->present & SLOT_BIT(SLOT_OUTCOME)))
+    const struct json_node *n = e->v[SLOT_OUTCOME].node;
+    if (!(e->present & SLOT_BIT(SLOT_OUTCOME)) || AW_LIKELY(schema_outcome(n->text, n->len)))
         return;
-    for (size_t i = 0; i < AW_ARRAY_LEN(outcomes); i++) {
-        if (s.len == strlen(outcomes[i]) && memcmp(s.ptr, outcomes[i], s.len) == 0)
-            return;
-    }
     invalid(e, SLOT_OUTCOME, "must be \"SUCCESS\", \"FAILURE\", \"DENIED\" or \"ERROR\"");
 }
 
@@ -425,7 +419,7 @@ static int make_missing(struct emit *e)
 {
     uint64_t missing = ~e->present & (SLOT_BIT(SLOT_EVENT_ID) | SLOT_BIT(SLOT_OCCURRED_AT));
     if (AW_LIKELY(missing != 0)) {
-        uint64_t now = clock_real_ns();
+        uint64_t now = e->now_ns = clock_real_ns();
         if (missing & SLOT_BIT(SLOT_EVENT_ID)) {
             int rc = ids_uuid7(&e->work->ids, now, e->event_id);
             if (rc < 0)
@@ -453,7 +447,9 @@ static void emit_init(struct emit *e, struct work *w, const struct event_policy 
     e->bound = 0;
     e->rc = 0;
     e->occurred_ns = 0;
+    e->now_ns = 0;
     e->force_metadata = e->force_diff = false;
+    e->notes = NULL;
     if (AW_UNLIKELY(w->merged.doc.count > 1))
         tree_reset(&w->merged);
 }
@@ -535,6 +531,19 @@ int event_prepare_json(const struct event_policy *policy, const struct aw_contex
     return prepare(&e, contexts, context_count, &w->in.doc.nodes[JSON_TOP], ret);
 }
 
+/* And cuts a stencil for the events to come. */
+static AW_COLD int prepare_and_cut(struct emit *e, struct stencil *stencil, struct prepared **ret)
+{
+    struct stencil_notes notes = {.count = 0};
+    stencil->tries++;
+    e->notes = &notes;
+    int rc = prepare(e, NULL, 0, NULL, ret);
+    e->notes = NULL;
+    if (rc == AW_SUCCESS)
+        stencil_cut(stencil, &notes, e->policy, e->source, *ret);
+    return rc;
+}
+
 int event_prepare_builder(const struct event_policy *policy, const struct aw_context *const *contexts,
                           size_t context_count, const struct aw_builder *builder, struct prepared **ret)
 {
@@ -545,8 +554,17 @@ int event_prepare_builder(const struct event_policy *policy, const struct aw_con
         return diag_problem(builder->problem, builder->problem_path, "%s", builder->problem_why);
     if (AW_UNLIKELY(!tree_finish((struct event_tree *)(uintptr_t)&builder->tree))) /* what it holds stays the same */
         return out_of_memory();
+    struct stencil *stencil =
+        context_count == 0 && w->depth == 0 && plan_followed(builder->tree.plan) ? &builder->tree.plan->stencil : NULL;
+    if (AW_LIKELY(stencil && stencil->generation == policy->generation)) {
+        *ret = &w->prepared;
+        if (AW_LIKELY(stencil_fill(stencil, w, policy, &builder->tree)))
+            return AW_SUCCESS;
+    }
     struct emit e;
     emit_init(&e, w, policy, &builder->tree);
     e.bound = builder->tree.bound + builder->tree.doc.count * node_room(policy);
+    if (AW_UNLIKELY(stencil && stencil->generation != policy->generation && stencil->tries < STENCIL_TRIES))
+        return prepare_and_cut(&e, stencil, ret);
     return prepare(&e, contexts, context_count, NULL, ret);
 }

@@ -10,6 +10,7 @@
 #define AW_PLAN_H
 
 #include "event/arena.h"
+#include "event/stencil.h"
 
 #define PLAN_STEPS 64u  /* setters of an event */
 #define PLAN_TEXT 2048u /* their paths, with NULs */
@@ -33,7 +34,14 @@ struct event_plan {
     size_t names_bound; /* canonical bytes of the names at most */
     struct plan_step steps[PLAN_STEPS];
     char text[PLAN_TEXT + ARENA_PAD]; /* names in the nodes point here: they outlive the arena's texts */
+    struct stencil stencil;           /* of the events that followed the plan to its end */
 };
+
+/* Was the event set as the last one was, from the first setter to the last? */
+static inline bool plan_followed(const struct event_plan *plan)
+{
+    return plan && plan->mode == PLAN_FOLLOW && plan->at == plan->count;
+}
 
 static inline bool plan_holds(const struct event_plan *plan, const char *p)
 {

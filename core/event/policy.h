@@ -52,6 +52,19 @@ struct event_policy {
     struct arena arena; /* names and texts */
 };
 
+/* What a path is for. */
+enum path_use { PATH_MASKS, PATH_ALLOWS, PATH_TAGS };
+
+/* Never changed in a view: chains, readers or verifiers go by it. action and actor.id are needed, but only their
+ * presence. */
+static inline bool slot_fixed(unsigned slot)
+{
+    return (slot_specs[slot].flags & SLOT_PROTECTED) && slot != SLOT_ACTION && slot != SLOT_ACTOR_ID;
+}
+/* Takes the paths of personal data as the only rules of a policy: what they match is REDACT_MASKED, and masked_slots
+ * has the known members. 0 or AW_ERR_*, reported but for AW_ERR_NOMEM. */
+int policy_add_tags(struct event_policy *policy, const struct event_rule *tags, size_t count);
+
 /* Lower-case letters and digits of a name; at most max bytes are written, the full length is returned. Bytes from 0x80
  * on are kept as they are. */
 size_t policy_normalise(const char *name, size_t len, char *out, size_t max);

@@ -19,7 +19,7 @@
 
 static int bad(const struct event_rule *rule, const char *list, const char *message)
 {
-    return diag_problem(AW_ERR_CONFIG, rule->where ? rule->where : "", "redaction.%s: \"%s\": %s", list,
+    return diag_problem(AW_ERR_CONFIG, rule->where ? rule->where : "", "%s: \"%s\": %s", list,
                         rule->text ? rule->text : "", message);
 }
 
@@ -136,11 +136,14 @@ static int check_pattern(const struct event_policy *p, const struct event_rule *
         return AW_ERR_NOMEM;
     int rc = 0;
     if (pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &empty) != 0 || empty)
-        rc = bad(rule, "patterns", "it matches the empty text, and so every name: require at least one character");
+        rc = bad(rule, "redaction.patterns",
+                 "it matches the empty text, and so every name: require at least one character");
     else if (matches_everything(p, code, md))
-        rc = bad(rule, "patterns", "it matches every name, so that everything would be masked: be more specific");
+        rc = bad(rule, "redaction.patterns",
+                 "it matches every name, so that everything would be masked: be more specific");
     else if (too_costly(p, code, md))
-        rc = bad(rule, "patterns", "matching a name of 64 characters exceeds the limits: avoid nested repeats");
+        rc = bad(rule, "redaction.patterns",
+                 "matching a name of 64 characters exceeds the limits: avoid nested repeats");
     pcre2_match_data_free(md);
     return rc;
 }
@@ -151,7 +154,7 @@ static int add_pattern(struct event_policy *p, const struct event_rule *rule)
     PCRE2_SIZE offset = 0;
     size_t len = rule->text ? strlen(rule->text) : 0;
     if (len == 0 || len > PATTERN_MAX)
-        return bad(rule, "patterns", len ? "longer than 4096 bytes" : "a regular expression is needed");
+        return bad(rule, "redaction.patterns", len ? "longer than 4096 bytes" : "a regular expression is needed");
     pcre2_code *code =
         pcre2_compile((PCRE2_SPTR)rule->text, len, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, NULL);
     if (!code) {
@@ -217,7 +220,7 @@ static int add_step(struct event_policy *p, const char *raw, size_t len)
 }
 
 /* Splits a path at its dots; "\." is a dot inside a name. */
-static int add_steps(struct event_policy *p, const struct event_rule *rule, const char *list)
+static int add_steps(struct event_policy *p, const struct event_rule *rule, const char *list, enum path_use use)
 {
     char name[256];
     size_t n = 0;
@@ -230,8 +233,9 @@ static int add_steps(struct event_policy *p, const struct event_rule *rule, cons
                 return rc;
             if (p->steps[p->step_count - 1].kind == PATH_NAME && memchr(name, '*', n))
                 return bad(rule, list,
-                           "'*' and '**' stand for whole names only; regular expressions on names belong into "
-                           "redaction.patterns");
+                           use == PATH_TAGS ? "'*' and '**' stand for whole names only"
+                                            : "'*' and '**' stand for whole names only; regular expressions on names "
+                                              "belong into redaction.patterns");
             n = 0;
             if (*c == '\0')
                 return 0;
@@ -260,8 +264,9 @@ static unsigned slot_by_step(const struct path_step *s, unsigned parent)
 
 /* Can the rule do what it says? Looks at the steps from `first` on, the end not yet added. */
 static int check_steps(const struct event_policy *p, const struct event_rule *rule, const char *list, size_t first,
-                       bool mask)
+                       enum path_use use)
 {
+    bool mask = use == PATH_MASKS;
     const struct path_step *s = &p->steps[first];
     size_t count = p->step_count - first;
     if (s[0].kind != PATH_NAME)
@@ -282,26 +287,29 @@ static int check_steps(const struct event_policy *p, const struct event_rule *ru
         slot = inner;
     if (mask && count <= 2 && (count == 1 || inner != SLOT_NONE) && (slot_specs[slot].flags & SLOT_PROTECTED))
         return bad(rule, list, "an event needs this member: it cannot be masked");
+    if (use == PATH_TAGS && count <= 2 && (count == 1 || inner != SLOT_NONE) && slot_fixed(slot))
+        return bad(rule, list,
+                   "chains, readers or verifiers go by this member: it is the same in every view; take the path out");
     return 0;
 }
 
-static int add_path(struct event_policy *p, const struct event_rule *rule, const char *list, bool mask)
+static int add_path(struct event_policy *p, const struct event_rule *rule, const char *list, enum path_use use)
 {
     size_t first = p->step_count;
     if (!rule->text || !*rule->text)
         return bad(rule, list, "a path is needed");
     if (!text_utf8_valid(rule->text, strlen(rule->text)))
         return bad(rule, list, "not valid UTF-8");
-    int rc = add_steps(p, rule, list);
+    int rc = add_steps(p, rule, list, use);
     if (rc == 0)
-        rc = check_steps(p, rule, list, first, mask);
+        rc = check_steps(p, rule, list, first, use);
     if (rc == 0 && p->steps[p->step_count - 1].kind == PATH_DEEP) /* "a.**" means all below a, not a itself */
         rc = add_step(p, "*", 1);
     if (rc != 0) {
         p->step_count = first;
         return rc;
     }
-    p->steps[p->step_count++] = (struct path_step){.kind = mask ? PATH_END_MASK : PATH_END_ALLOW};
+    p->steps[p->step_count++] = (struct path_step){.kind = use == PATH_ALLOWS ? PATH_END_ALLOW : PATH_END_MASK};
     return 0;
 }
 
@@ -341,13 +349,27 @@ static int add_paths(struct event_policy *p, const struct event_settings *s)
         return AW_ERR_NOMEM;
     int rc = 0;
     for (size_t i = 0; i < s->path_count; i++)
-        rc = worse(rc, add_path(p, &s->paths[i], "paths", true));
+        rc = worse(rc, add_path(p, &s->paths[i], "redaction.paths", PATH_MASKS));
     for (size_t i = 0; i < s->allow_count; i++) {
         bool path = s->allow[i].text && strpbrk(s->allow[i].text, ".*");
-        rc =
-            worse(rc, path ? add_path(p, &s->allow[i], "allow", false) : add_name(p, &p->allow, &s->allow[i], "allow"));
+        rc = worse(rc, path ? add_path(p, &s->allow[i], "redaction.allow", PATH_ALLOWS)
+                            : add_name(p, &p->allow, &s->allow[i], "redaction.allow"));
     }
     return rc;
+}
+
+int policy_add_tags(struct event_policy *p, const struct event_rule *tags, size_t count)
+{
+    size_t steps = count_steps(tags, count);
+    if (steps > STEPS_MAX)
+        return diag_problem(AW_ERR_CONFIG, "", "pii: more than %u steps in all paths together", STEPS_MAX);
+    p->steps = calloc(steps + 1, sizeof *p->steps);
+    if (!p->steps)
+        return AW_ERR_NOMEM;
+    int rc = 0;
+    for (size_t i = 0; i < count; i++)
+        rc = worse(rc, add_path(p, &tags[i], "pii", PATH_TAGS));
+    return rc != 0 ? rc : judge_slots(p);
 }
 
 /* Known members go by their name as well, unless the event needs them. */
@@ -447,7 +469,7 @@ static int fill(struct event_policy *p, const struct event_settings *s)
     if (!name_set_init(&p->keys, s->key_count))
         return AW_ERR_NOMEM;
     for (size_t i = 0; i < s->key_count; i++)
-        rc = worse(rc, add_name(p, &p->keys, &s->keys[i], "keys"));
+        rc = worse(rc, add_name(p, &p->keys, &s->keys[i], "redaction.keys"));
     rc = worse(rc, add_patterns(p, s));
     rc = worse(rc, add_paths(p, s));
     if (rc == 0)

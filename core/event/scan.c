@@ -178,6 +178,18 @@ __attribute__((target("avx2"))) static bool find_avx2(struct finder *f)
     }
     return true;
 }
+
+/* The same for a single block, of which mostly nothing is left. 1 < len <= 64. */
+__attribute__((target("avx2"))) static bool suspicious_avx2(const char *text, size_t len)
+{
+    struct block b = look_avx2(text, len);
+    uint64_t live = (UINT64_C(1) << (len - 1)) - 1;
+    if (AW_LIKELY((b.tokens & live) == 0 && !may_have_run(0, b.digits & live)))
+        return false;
+    uint32_t mark[2];
+    struct finder f = {.text = text, .len = len, .max = 2, .marks = mark};
+    return !take_block(&f, 0, b) || f.count > 0;
+}
 #endif
 
 static bool find_plain(struct finder *f)
@@ -208,6 +220,10 @@ bool scan_marks(const char *text, size_t len, uint32_t *marks, size_t max)
 
 bool scan_suspicious_slow(const char *text, size_t len)
 {
+#if defined(HAVE_AVX2_PATH)
+    if (AW_LIKELY(len <= 64 && __builtin_cpu_supports("avx2")))
+        return suspicious_avx2(text, len);
+#endif
     uint32_t mark[2];
     struct finder f = {.text = text, .len = len, .max = 2, .marks = mark};
     return !find(&f) || f.count > 0;

@@ -79,5 +79,7 @@ const struct json_shape *schema_shape(unsigned slot); /* of SLOT_ACTOR, SLOT_CON
 /* The slot of a path such as "actor.id" or "metadata"; SLOT_NONE when it is none. */
 unsigned schema_slot(const char *path, size_t len);
 unsigned schema_slot_of_field(uint32_t field); /* AW_FIELD_*, SLOT_NONE: not a member */
+/* Is it one of the words that "outcome" may have? 8 bytes from text on must be readable. */
+bool schema_outcome(const char *text, size_t len);
 
 #endif

@@ -8,22 +8,28 @@
  */
 #include "config.h"
 
+#include "event/pii.h"
 #include "event/work.h"
 
 #include "base/diag.h"
 
 #define STORED_DEPTH 1024u /* deeper than anything that can have been written */
 
-enum { IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_KEY_ID, IN_SIG, IN_COUNT };
+enum { IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_KEY_ID, IN_SIG, IN_VIEW, IN_COUNT };
 
 /* The shape of a stored event: that of an event and, besides, integrity. Only what is asked for has a slot. */
 static const struct json_shape_member integrity_members[] = {
-    {"alg", 3, IN_ALG, NULL},   {"seq", 3, IN_SEQ, NULL},      {"sig", 3, IN_SIG, NULL},
-    {"hash", 4, IN_HASH, NULL}, {"keyId", 5, IN_KEY_ID, NULL}, {"prevHash", 8, IN_PREV_HASH, NULL},
+    {"alg", 3, IN_ALG, NULL},
+    {"seq", 3, IN_SEQ, NULL},
+    {"sig", 3, IN_SIG, NULL},
+    {"hash", 4, IN_HASH, NULL},
+    {"view", 4, IN_VIEW, NULL},
+    {"keyId", 5, IN_KEY_ID, NULL},
+    {"prevHash", 8, IN_PREV_HASH, NULL},
     {"", 0, SLOT_NONE, NULL},
 };
 static const struct json_shape shape_integrity = {
-    {6, 6, 6, 0, 3, 4, 6, 6, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6}, integrity_members};
+    {7, 7, 7, 0, 3, 5, 7, 7, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7}, integrity_members};
 
 static const struct json_shape_member stored_members[] = {
     {"actor", 5, SLOT_ACTOR, &shape_actor},
@@ -105,6 +111,12 @@ static bool get_fields(struct json_doc *doc, const uint32_t *slots, const char *
     ret->has_integrity = slots[IN_INTEGRITY] != 0;
     ret->has_signature = slots[IN_KEY_ID] != 0 || slots[IN_SIG] != 0;
     ret->has_unknown_integrity = ret->has_integrity && odd_integrity(doc, slots, ret);
+    ret->is_view = slots[IN_VIEW] != 0;
+    if (AW_UNLIKELY(ret->is_view)) {
+        struct view_claim claim;
+        ret->view_fault = claim_read(doc->nodes, &doc->nodes[slots[IN_VIEW]], &claim);
+        ret->view_fields = claim.fields;
+    }
     return ok;
 }
 

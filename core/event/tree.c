@@ -318,6 +318,7 @@ void tree_repeat(struct event_tree *t)
         p->mode = PLAN_RECORD;
         p->count = p->at = 0;
         p->text_len = p->names_bound = 0;
+        stencil_forget(&p->stencil);
         memset(p->text + PLAN_TEXT, 0, ARENA_PAD);
     }
     tree_reset(t);
@@ -361,6 +362,7 @@ static AW_COLD int leave_plan(struct event_tree *t)
     struct value values[PLAN_STEPS];
     uint32_t n = p->at;
     p->mode = PLAN_RECORD;
+    stencil_forget(&p->stencil);
     if (n == p->count)
         return AW_SUCCESS;
     for (uint32_t i = 0; i < n; i++)
@@ -409,8 +411,30 @@ static inline uint32_t planned(struct event_tree *t, unsigned slot, const char *
 
 /* ---- setting ---- */
 
-static inline int set(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v,
-                      const char **ret_why)
+bool tree_set_planned(struct event_tree *t, unsigned slot, const char *path, uint8_t type, const char *text, size_t len)
+{
+    struct event_plan *p = t->plan;
+    unsigned c;
+    if (!p || p->mode != PLAN_FOLLOW || p->at == p->count || len > EVENT_MAX_JSON)
+        return false;
+    const struct plan_step *s = &p->steps[p->at];
+    if (AW_UNLIKELY(s->slot != slot || (slot == SLOT_NONE && strcmp(p->text + s->path, path) != 0)))
+        return false;
+    const char *copy = keep_text(t, text, len, &c);
+    if (AW_UNLIKELY(!copy || ((c & TEXT_NON_ASCII) && !text_utf8_valid(copy, len))))
+        return false;
+    unsigned flags = (c & TEXT_ESCAPE) | (scan_suspicious(copy, len) ? JSON_MARKED : 0);
+    struct json_node *n = &t->doc.nodes[s->node];
+    n->text = copy;
+    n->len = (uint32_t)len;
+    n->type = type;
+    n->flags = (uint8_t)((n->flags & (JSON_KEY_ESCAPE | JSON_KEY_NON_ASCII)) | flags);
+    t->bound += (c & TEXT_ESCAPE ? 6 : 1) * len;
+    p->at++;
+    return true;
+}
+
+static int set(struct event_tree *t, unsigned slot, const char *path, const struct tree_value *v, const char **ret_why)
 {
     struct value value;
     int rc = make_value(t, v, &value, ret_why);

@@ -41,6 +41,10 @@ int tree_set(struct event_tree *t, const char *path, const struct tree_value *va
 int tree_set_json(struct event_tree *t, const char *path, struct json_doc *reader, const char *json, size_t len,
                   const char **ret_why);
 int tree_set_slot(struct event_tree *t, unsigned slot, const struct tree_value *value, const char **ret_why);
+/* The common case first: a string or a number, where the plan expects a value from this setter. False: nothing has
+ * happened, and one of the above is to be called. path: of any content with a slot. */
+bool tree_set_planned(struct event_tree *t, unsigned slot, const char *path, uint8_t type, const char *text,
+                      size_t len);
 /* Everything of `from`, texts included, into an empty tree. False: no memory. */
 bool tree_copy(struct event_tree *t, const struct event_tree *from);
 

@@ -17,6 +17,7 @@ static void destroy(void *p)
     tree_release(&w->merged);
     redactor_release(&w->redactor);
     json_doc_release(&w->stored);
+    json_doc_release(&w->full);
     free(w->out);
     free(w->stored_out);
     free(w);
@@ -38,6 +39,7 @@ static AW_COLD struct work *work_create(void)
     tree_init(&w->merged);
     redactor_init(&w->redactor);
     json_doc_init(&w->stored);
+    json_doc_init(&w->full);
     if (pthread_setspecific(key, w) != 0) {
         destroy(w);
         return NULL;

@@ -24,6 +24,7 @@ struct work {
     char *out; /* canonical bytes of the prepared event */
     size_t out_capacity;
     struct json_doc stored; /* event_parse_stored(), aw_json_field() */
+    struct json_doc full;   /* event_view_check(): what a view is compared with */
     char *stored_out;       /* canonical bytes of a stored event that was not canonical */
     size_t stored_capacity;
     const struct aw_context *stack[WORK_STACK]; /* [0] is the bottom */

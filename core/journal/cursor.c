@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "journal/examine.h"
 #include "journal/internal.h"
 
 #include <dirent.h>
@@ -21,10 +22,10 @@ static uint32_t slot_crc(const struct cursor_slot *s)
     return hash_crc32c(0, &copy, sizeof copy);
 }
 
-static bool slot_good(const struct journal *j, const struct cursor_slot *s)
+static bool slot_good(const uint8_t id[16], const struct cursor_slot *s)
 {
     return memcmp(s->magic, CURSOR_MAGIC, sizeof s->magic) == 0 && slot_crc(s) == s->crc && s->seq <= RECORD_SEQ_MAX &&
-           memcmp(s->journal_id, j->identity.id, sizeof s->journal_id) == 0;
+           memcmp(s->journal_id, id, sizeof s->journal_id) == 0;
 }
 
 static int store_position(struct journal_cursor *c)
@@ -47,33 +48,46 @@ static int store_position(struct journal_cursor *c)
     return 0;
 }
 
-/* Fills acked and counter from the file. 0; -EBADMSG: neither slot is good; -ENODATA: an empty file. */
-static int load_position(struct journal_cursor *c)
+int cursor_read_file(int fd, const uint8_t journal_id[16], uint64_t *ret_seq, uint64_t *ret_counter, unsigned *ret_good)
 {
     struct cursor_slot s[2] = {{.counter = 0}};
-    ssize_t n = fs_pread_full(c->fd, s, sizeof s, 0);
+    ssize_t n = fs_pread_full(fd, s, sizeof s, 0);
+    *ret_good = 0;
     if (n < 0)
         return (int)n;
     if (n == 0)
         return -ENODATA;
-    bool good[2] = {slot_good(c->journal, &s[0]), n == (ssize_t)sizeof s && slot_good(c->journal, &s[1])};
+    bool good[2] = {slot_good(journal_id, &s[0]), n == (ssize_t)sizeof s && slot_good(journal_id, &s[1])};
     if (!good[0] && !good[1])
         return -EBADMSG;
     const struct cursor_slot *best = !good[1] || (good[0] && s[0].counter > s[1].counter) ? &s[0] : &s[1];
     /* A slot that was never written is all zeros and no damage. */
     static const struct cursor_slot blank;
     size_t other = best == &s[0];
-    if (!good[other] && n == (ssize_t)sizeof s && memcmp(&s[other], &blank, sizeof blank) != 0)
-        journal_log(c->journal, AW_LOG_WARNING,
-                    "%s/" CURSOR_DIR "/%s: half of it is damaged; the position %" PRIu64 " of the other half is used",
-                    c->journal->path, c->name, best->seq);
-    c->counter = best->counter;
-    atomic_store(&c->acked, best->seq);
-    atomic_store(&c->written, best->seq);
+    *ret_good = good[other] || n < (ssize_t)sizeof s || memcmp(&s[other], &blank, sizeof blank) == 0 ? 2 : 1;
+    *ret_seq = best->seq;
+    *ret_counter = best->counter;
     return 0;
 }
 
-static bool name_good(const char *name)
+/* Fills acked and counter from the file; results as of cursor_read_file(). */
+static int load_position(struct journal_cursor *c)
+{
+    uint64_t seq = 0;
+    unsigned good;
+    int rc = cursor_read_file(c->fd, c->journal->identity.id, &seq, &c->counter, &good);
+    if (rc < 0)
+        return rc;
+    if (good < 2)
+        journal_log(c->journal, AW_LOG_WARNING,
+                    "%s/" CURSOR_DIR "/%s: half of it is damaged; the position %" PRIu64 " of the other half is used",
+                    c->journal->path, c->name, seq);
+    atomic_store(&c->acked, seq);
+    atomic_store(&c->written, seq);
+    return 0;
+}
+
+bool cursor_name_good(const char *name)
 {
     size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     return n > 0 && n <= CURSOR_NAME_MAX && name[n] == '\0' && name[0] != '.';
@@ -138,7 +152,7 @@ int cursors_load(struct journal *j)
         return rc;
     }
     for (struct dirent *e; rc == 0 && (errno = 0, e = readdir(dir)) != NULL;)
-        if (name_good(e->d_name))
+        if (cursor_name_good(e->d_name))
             rc = cursor_load(j, e->d_name);
     if (rc == 0 && errno != 0)
         rc = -errno;
@@ -240,7 +254,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
     struct journal *j = journal;
     if (journal_in_child(j))
         return -EPERM;
-    if (!name_good(name))
+    if (!cursor_name_good(name))
         return diag_problem(-EINVAL, j->path, "\"%s\" is no cursor name: 1 to 64 of A-Z a-z 0-9 . _ -, no dot first",
                             name);
     struct journal_cursor *c = cursors_head(j);

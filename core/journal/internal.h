@@ -54,7 +54,7 @@ struct cursor_slot {
     uint64_t counter, seq;
     uint32_t crc, zero[5];
 };
-#define CURSOR_NAME_MAX 64
+#define CURSOR_NAME_MAX JOURNAL_CURSOR_NAME_MAX
 struct journal_cursor {
     struct journal *journal;
     struct journal_cursor *next; /* list_lock */
@@ -231,5 +231,7 @@ void quarantine_bytes(struct journal *j, const char *source, int fd, uint64_t fr
                       bool *ret_new);
 /* Moves a whole file of the journal aside. 0 or -errno. */
 int quarantine_file(struct journal *j, int dirfd, const char *name, const char *reason);
+/* The same for a file that must not vanish: it stays where it is when it cannot be moved. Durable with 0. */
+int quarantine_move(struct journal *j, int dirfd, const char *name, const char *reason);
 
 #endif

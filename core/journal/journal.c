@@ -110,6 +110,11 @@ void journal_derive_keys(struct journal *j)
     memcpy(j->service_key, &s, sizeof j->service_key);
 }
 
+void journal_get_id(const struct journal *journal, uint8_t ret_id[16])
+{
+    memcpy(ret_id, journal->identity.id, sizeof journal->identity.id);
+}
+
 static void scope_id(const struct journal *j, bool tenant, struct aw_str value, uint64_t ret[2])
 {
     struct hash128 h = hash_sip128(tenant ? j->tenant_key : j->service_key, value.ptr, value.len);
@@ -135,8 +140,8 @@ static inline bool fits(const struct journal *j, uint64_t total)
     return j->head + total - j->tail_seen <= j->ring.size && !atomic_load(&j->full) && atomic_load(&j->failed) == 0;
 }
 
-/* append_lock held, and held again on return. Waits until the event fits, or for the deadline. */
-static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t deadline)
+/* append_lock held, and held again on return. Waits until the event fits, or for the deadline; what time is it then? */
+static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t deadline, uint64_t *ret_now_ns)
 {
     for (bool late = false;; late = deadline <= clock_mono_ns()) {
         uint32_t seen = waitpoint_enter(&j->room);
@@ -150,8 +155,10 @@ static AW_COLD int wait_for_room(struct journal *j, uint64_t total, uint64_t dea
             rc = atomic_load(&j->write_error) == 0 || space_error(atomic_load(&j->write_error)) ? -ENOSPC : -EIO;
         if (rc != 0)
             waitpoint_leave(&j->room);
-        if (rc == 1)
+        if (rc == 1) {
+            *ret_now_ns = clock_real_ns();
             return 0;
+        }
         waitpoint_wake(atomic_load(&j->full) ? &j->keeper : &j->writer);
         if (rc < 0)
             return rc;
@@ -207,7 +214,7 @@ static void prepare_header(const struct journal *j, const struct prepared *event
                                 .kind = RECORD_KIND_EVENT,
                                 .json_len = event->json_len,
                                 .integrity_at = event->integrity_at,
-                                .sealed_ns = clock_real_ns(),
+                                .sealed_ns = event->now_ns ? event->now_ns : clock_real_ns(),
                                 .occurred_ns = event->occurred_ns,
                                 .field_count = (uint16_t)event->field_count};
     h->total_len =
@@ -267,7 +274,7 @@ AW_HOT int journal_append(struct journal *journal, const struct prepared *event,
     brief_lock(&j->append_lock);
     int rc = 0;
     if (AW_UNLIKELY(!fits(j, h.total_len)))
-        rc = wait_for_room(j, h.total_len, deadline_mono_ns);
+        rc = wait_for_room(j, h.total_len, deadline_mono_ns, &h.sealed_ns);
     if (AW_LIKELY(rc == 0))
         rc = append_locked(j, event, sealer, &h, crc);
     brief_unlock(&j->append_lock);
@@ -503,7 +510,7 @@ static int open_all(struct journal *j, const struct journal_options *options)
             diag_problem(0, j->path, "what an earlier process wrote cannot be synced: %s", strerror(-rc));
     }
     keeper_look_at_disk(j);
-    return start_threads(j);
+    return options->offline ? 0 : start_threads(j);
 }
 
 int journal_open(const struct journal_options *options, struct journal **ret)

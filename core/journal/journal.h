@@ -31,6 +31,7 @@ struct journal_options {
     uint64_t min_free;         /* bytes of the file system that others shall find free; 0 = none */
     uint64_t sync_interval_ns; /* background fdatasync of what was written; 0 = only on demand; default 1 s */
     bool chained;              /* false: integrity.mode = "none" */
+    bool offline;              /* for commands: no threads, so that nothing but what is asked for happens; no appends */
     struct diag_out diag;
 };
 
@@ -63,8 +64,9 @@ const char *journal_why_full(const struct journal *journal);
  * and synced there; if that fails too, -EIO, and the journal takes no more events until a fresh segment works. */
 int journal_sync(struct journal *journal, uint64_t seq);
 
-uint64_t journal_head(const struct journal *journal);    /* last appended seq, 0 = none ever */
-uint64_t journal_written(const struct journal *journal); /* last seq readable by cursors */
+void journal_get_id(const struct journal *journal, uint8_t ret_id[16]); /* made at random with the journal */
+uint64_t journal_head(const struct journal *journal);                   /* last appended seq, 0 = none ever */
+uint64_t journal_written(const struct journal *journal);                /* last seq readable by cursors */
 uint64_t journal_durable(const struct journal *journal);
 uint64_t journal_oldest(const struct journal *journal); /* first seq still kept; head + 1 when none */
 struct journal_usage {
@@ -104,6 +106,12 @@ uint64_t journal_cursor_passed(const struct journal_cursor *cursor);
  * -EINTR when woken. Short waits poll, long ones sleep, so that appenders need no system call while traffic flows. */
 int journal_cursor_wait(struct journal_cursor *cursor, uint64_t deadline_mono_ns);
 void journal_wake(struct journal *journal); /* all waiting cursors, and the writer */
+#define JOURNAL_CURSOR_NAME_MAX 64
+/* For commands, on a journal opened offline: the reader is gone for good. Its file is moved to quarantine/, with the
+ * reason. *ret_owed: events it had not acknowledged. -ENOENT; -EBUSY: it is owed something and force is not set. */
+int journal_cursor_release(struct journal *journal, const char *name, bool force, uint64_t *ret_owed);
+/* For commands, on a journal opened offline: what the keeper does when it has a reason to. */
+void journal_trim(struct journal *journal);
 /* The event's record with this seq, for checks against a sink's own position. 0, -ENOENT. Copies the hash only. */
 int journal_lookup_hash(struct journal *journal, uint64_t seq, uint8_t ret_hash[32]);
 

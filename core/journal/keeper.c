@@ -138,8 +138,8 @@ static void warn_idle_cursors(struct journal *j)
         journal_log(
             j, AW_LOG_WARNING,
             "%s: the journal is full, and its reader \"%s\", which is not in use, still wants events from %" PRIu64
-            " on; when it is gone for good, remove %s/" CURSOR_DIR "/%s while auditwell is stopped",
-            j->path, c->name, atomic_load(&c->acked) + 1, j->path, c->name);
+            " on; when it is gone for good, stop auditwell and run: auditwell journal cursors --release %s",
+            j->path, c->name, atomic_load(&c->acked) + 1, c->name);
     }
 }
 

@@ -79,7 +79,7 @@ void quarantine_bytes(struct journal *j, const char *source, int fd, uint64_t fr
     }
 }
 
-int quarantine_file(struct journal *j, int dirfd, const char *name, const char *reason)
+int quarantine_move(struct journal *j, int dirfd, const char *name, const char *reason)
 {
     char base[128], to[160], txt[160];
     uint64_t now = clock_real_ns();
@@ -88,15 +88,21 @@ int quarantine_file(struct journal *j, int dirfd, const char *name, const char *
     snprintf(txt, sizeof txt, "%s.txt", base);
     struct stat st = {0};
     (void)fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW); /* only for the text */
-    if (renameat(dirfd, name, j->quarantine_dirfd, to) < 0) {
-        int rc = -errno;
-        if (fs_unlinkat(dirfd, name) == 0) /* it is of no use, and must not be in the way */
-            return 0;
-        return rc;
-    }
-    char text[200];
+    if (renameat(dirfd, name, j->quarantine_dirfd, to) < 0)
+        return -errno;
+    char text[400];
     snprintf(text, sizeof text, "%s: %s", name, reason);
     (void)reason_text(j, txt, text, 0, st.st_size > 0 ? (uint64_t)st.st_size : 0,
                       NULL); /* the bytes are what matters */
-    return 0;
+    int rc = fs_sync_dir(j->quarantine_dirfd);
+    return rc < 0 ? rc : fs_sync_dir(dirfd);
+}
+
+int quarantine_file(struct journal *j, int dirfd, const char *name, const char *reason)
+{
+    struct stat st;
+    int rc = quarantine_move(j, dirfd, name, reason);
+    if (rc == 0 || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    return fs_unlinkat(dirfd, name) == 0 ? 0 : rc; /* it is of no use, and must not be in the way */
 }

@@ -20,7 +20,7 @@
 
 /* ---- evidence ---------------------------------------------------------------------------------------------------- */
 
-static void given_out_up_to(struct recovery *r, uint64_t seq)
+void recovery_given_out(struct recovery *r, uint64_t seq)
 {
     if (!r->any) {
         r->any = true;
@@ -35,7 +35,7 @@ static void given_out_up_to(struct recovery *r, uint64_t seq)
 
 void recovery_saw(struct recovery *r, uint64_t seq, bool event)
 {
-    given_out_up_to(r, seq - 1);
+    recovery_given_out(r, seq - 1);
     for (; r->damage_open < r->damage_count; r->damage_open++)
         r->damages[r->damage_open].before = seq;
     if (!event)
@@ -98,7 +98,7 @@ static void take_snapshot_end(struct recovery *r, const struct record_view *v)
         r->lost_before = e.lost;
     if (e.head_seq > RECORD_SEQ_MAX)
         return;
-    given_out_up_to(r, e.head_seq);
+    recovery_given_out(r, e.head_seq);
     if (e.heads > 0 && (r->growing.below != e.below || r->growing.number != e.number || r->growing.heads != e.heads))
         return;
     struct snapshot *s = r->j->snapshots;
@@ -141,9 +141,7 @@ static bool no_event(const struct record_header *h)
     return set <= 4 && (h->magic == RECORD_MAGIC || h->kind > RECORD_KIND_EVENT);
 }
 
-/* Damage at the very end: which seqs did it hold? A header whose magic and kind survived tells; else one event is
- * assumed. */
-static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
+void recovery_guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
 {
     uint64_t guess = r->last + 1;
     struct record_header h;
@@ -159,7 +157,7 @@ static void guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to)
     r->tail_guess = guess;
 }
 
-static void add_damage(struct recovery *r, const struct segment *s, const struct segment_scan *scan, uint64_t after)
+void recovery_damage(struct recovery *r, const struct segment *s, const struct segment_scan *scan, uint64_t after)
 {
     if (r->damage_count == r->damage_capacity) {
         size_t capacity = r->damage_capacity ? r->damage_capacity * 2 : 16;
@@ -178,6 +176,20 @@ static void add_damage(struct recovery *r, const struct segment *s, const struct
                                                     .after = after};
 }
 
+void recovery_record(struct recovery *r, const struct record_view *v)
+{
+    r->closed = false;
+    recovery_saw(r, v->head->seq, v->head->kind == RECORD_KIND_EVENT);
+    if (v->head->kind == RECORD_KIND_EVENT)
+        recovery_head(r, v);
+    else if (v->head->kind == RECORD_KIND_SNAPSHOT)
+        take_snapshot(r, v);
+    else if (v->head->kind == RECORD_KIND_SNAPSHOT_END)
+        take_snapshot_end(r, v);
+    else if (v->head->kind == RECORD_KIND_NOTE)
+        take_note(r, v);
+}
+
 static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t file_size)
 {
     struct segment_scan scan = {.fd = -1};
@@ -187,27 +199,20 @@ static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t 
     uint64_t last_here = s->first_seq - 1; /* other records may have told of later seqs already */
     bool damaged_tail = false;
     scan_init(&scan, fd, SEGMENT_DATA, file_size, s->first_seq - 1);
-    given_out_up_to(r, s->first_seq - 1);
+    recovery_given_out(r, s->first_seq - 1);
     while ((rc = scan_next(&scan, &v)) == 0 || rc == -EBADMSG) {
         r->closed = false;
         damaged_tail = rc < 0;
         if (rc < 0) {
-            add_damage(r, s, &scan, last_here);
+            recovery_damage(r, s, &scan, last_here);
             continue;
         }
         end = scan.pos;
-        recovery_saw(r, v.head->seq, v.head->kind == RECORD_KIND_EVENT);
+        recovery_record(r, &v);
         if (v.head->kind == RECORD_KIND_EVENT) {
             last_here = v.head->seq;
             if (v.head->seq > atomic_load(&s->last_seq))
                 atomic_store(&s->last_seq, v.head->seq);
-            recovery_head(r, &v);
-        } else if (v.head->kind == RECORD_KIND_SNAPSHOT) {
-            take_snapshot(r, &v);
-        } else if (v.head->kind == RECORD_KIND_SNAPSHOT_END) {
-            take_snapshot_end(r, &v);
-        } else if (v.head->kind == RECORD_KIND_NOTE) {
-            take_note(r, &v);
         }
     }
     scan_free(&scan);
@@ -217,7 +222,7 @@ static int scan_segment(struct recovery *r, struct segment *s, int fd, uint64_t 
     if (damaged_tail && !r->nomem) {
         struct damage *d = &r->damages[r->damage_count - 1];
         d->tail = true;
-        guess_tail(r, fd, d->from, d->to);
+        recovery_guess_tail(r, fd, d->from, d->to);
     }
     atomic_store(&s->size, end);
     if (!damaged_tail && end < file_size)
@@ -368,8 +373,7 @@ static int identify(struct recovery *r)
 /* ---- what was found ------------------------------------------------------------------------------------------------
  */
 
-/* The part of `missing` between two seqs (exclusive), as text. false: none. */
-static bool missing_between(const struct seq_set *missing, uint64_t after, uint64_t before, char *buf, size_t size)
+bool recovery_missing_between(const struct seq_set *missing, uint64_t after, uint64_t before, char *buf, size_t size)
 {
     struct seq_set part = {NULL, 0, 0};
     int rc = 0;
@@ -391,7 +395,8 @@ static void report_damage(struct recovery *r, const struct damage *d)
     struct journal *j = r->j;
     char name[SEGMENT_NAME_MAX], missing[600];
     segment_name(d->first_seq, d->number, name);
-    bool any = missing_between(&r->missing, d->after, d->before ? d->before : r->last + 1, missing, sizeof missing),
+    bool any = recovery_missing_between(&r->missing, d->after, d->before ? d->before : r->last + 1, missing,
+                                        sizeof missing),
          is_new = false;
     AW_AUTOCLOSE int fd = -1;
     int rc = fs_openat(j->dirfd, name, O_RDONLY | O_NOFOLLOW, 0, &fd);

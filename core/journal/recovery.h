@@ -32,6 +32,19 @@ struct recovery {
 void recovery_saw(struct recovery *r, uint64_t seq, bool event);
 void recovery_head(struct recovery *r, const struct record_view *v);
 
+/* ---- what examine.c reads with, too; these change nothing but *r ---- */
+/* All seqs up to this one were given out: what is not there is missing. */
+void recovery_given_out(struct recovery *r, uint64_t seq);
+/* Takes what one sound record of a segment tells. */
+void recovery_record(struct recovery *r, const struct record_view *v);
+/* Remembers the bytes that scan_next() found damaged; after: the last event before them in the segment. */
+void recovery_damage(struct recovery *r, const struct segment *s, const struct segment_scan *scan, uint64_t after);
+/* Damage at the very end: which seqs did it hold? A header whose magic and kind survived tells; else one event is
+ * assumed. */
+void recovery_guess_tail(struct recovery *r, int fd, uint64_t from, uint64_t to);
+/* The part of `missing` between two seqs (exclusive), as text. false: none. */
+bool recovery_missing_between(const struct seq_set *missing, uint64_t after, uint64_t before, char *buf, size_t size);
+
 /* Ring: takes over what is not in segments; *ret_ring is the ring to use from now on. */
 int recovery_ring(struct recovery *r, uint64_t ring_size);
 

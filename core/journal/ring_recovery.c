@@ -126,7 +126,7 @@ static int take_over(struct recovery *r, const struct ring_facts *facts, bool sa
     }
     uint64_t before = r->newest, distinct = 0, previous = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct record_view v = {c.found[i].head, (const struct field_ref *)(c.found[i].head + 1), NULL};
+        struct record_view v = {.head = c.found[i].head, .fields = (const struct field_ref *)(c.found[i].head + 1)};
         v.json = (const char *)(v.fields + v.head->field_count);
         recovery_saw(r, v.head->seq, true);
         recovery_head(r, &v);

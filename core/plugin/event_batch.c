@@ -168,6 +168,11 @@ int event_batch_add(struct event_batch *b, const struct record_view *view)
     return 0;
 }
 
+void *event_batch_take(struct event_batch *b, size_t size)
+{
+    return arena_take(b, size);
+}
+
 const struct aw_event *const *event_batch_events(struct event_batch *b, size_t *ret_count)
 {
     for (size_t i = 0; i < b->count; i++)
@@ -238,7 +243,7 @@ static bool make_json(struct aw_event *e, struct aw_str *slot, size_t arg)
 static bool make_integrity(struct aw_event *e, struct aw_str *slot, size_t arg)
 {
     (void)arg;
-    char *out = arena_take(e->batch, RECORD_INTEGRITY_MAX);
+    char *out = arena_take(e->batch, RECORD_INTEGRITY_MAX + e->view.claim.len);
     if (!out)
         return false;
     *slot = (struct aw_str){out, record_render_integrity(&e->view, out)};

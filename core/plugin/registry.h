@@ -77,6 +77,8 @@ void event_batch_destroy(struct event_batch *batch);
 void event_batch_reset(struct event_batch *batch);
 /* The view's pointers must outlive the batch's use. 0 or -ENOMEM. */
 int event_batch_add(struct event_batch *batch, const struct record_view *view);
+/* Memory, 8-byte aligned, that lives until the next reset; before the batch is given to a plugin only. NULL: none. */
+void *event_batch_take(struct event_batch *batch, size_t size);
 /* ready[] for struct aw_batch; and the texts plugins gave with vevent_error (NULL = none). */
 const struct aw_event *const *event_batch_events(struct event_batch *batch, size_t *ret_count);
 const struct record_view *event_batch_view(const struct event_batch *batch, size_t index);

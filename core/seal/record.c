@@ -64,7 +64,7 @@ int record_check(const void *buf, size_t avail, struct record_view *ret)
         return -EBADMSG;
     if (h->total_len > avail)
         return -ENODATA;
-    struct record_view v = {h, (const struct field_ref *)(h + 1), NULL};
+    struct record_view v = {.head = h, .fields = (const struct field_ref *)(h + 1)};
     v.json = (const char *)(v.fields + h->field_count);
     uint32_t crc = hash_crc32c(0, h + 1, h->total_len - RECORD_HEADER);
     if (record_crc_header(crc, h) != h->crc || !body_plausible(&v))
@@ -73,12 +73,28 @@ int record_check(const void *buf, size_t avail, struct record_view *ret)
     return 0;
 }
 
+/* The last member, if there is one, and the end. */
+static char *put_claim(const struct record_view *view, char *p)
+{
+    static const char name[] = ",\"view\":";
+    if (view->claim.len > 0) {
+        memcpy(p, name, sizeof name - 1);
+        p += sizeof name - 1;
+        memcpy(p, view->claim.ptr, view->claim.len);
+        p += view->claim.len;
+    }
+    *p++ = '}';
+    return p;
+}
+
 size_t record_render_integrity(const struct record_view *view, char *out)
 {
     const struct record_header *h = view->head;
     char *p = out;
-    if (h->flags & RECORD_UNCHAINED)
-        return (size_t)snprintf(out, RECORD_INTEGRITY_MAX, "{\"alg\":\"none\",\"seq\":%" PRIu64 "}", h->seq);
+    if (h->flags & RECORD_UNCHAINED) {
+        p += snprintf(out, RECORD_INTEGRITY_MAX, "{\"alg\":\"none\",\"seq\":%" PRIu64, h->seq);
+        return (size_t)(put_claim(view, p) - out);
+    }
 #define PUT(text) (memcpy(p, text, sizeof(text) - 1), p += sizeof(text) - 1)
     PUT("{\"alg\":\"SHA-256\",\"hash\":\"");
     hash_hex(h->hash, sizeof h->hash, p);
@@ -98,15 +114,14 @@ size_t record_render_integrity(const struct record_view *view, char *out)
     while ((seq /= 10) != 0);
     while (n > 0)
         *p++ = digits[--n];
-    *p++ = '}';
-    return (size_t)(p - out);
+    return (size_t)(put_claim(view, p) - out);
 }
 
 #define MEMBER "\"integrity\":"
 
 size_t record_json_size(const struct record_view *view)
 {
-    return (size_t)view->head->json_len + sizeof MEMBER + RECORD_INTEGRITY_MAX;
+    return (size_t)view->head->json_len + sizeof MEMBER + RECORD_INTEGRITY_MAX + view->claim.len;
 }
 
 size_t record_render_json(const struct record_view *view, char *out)

@@ -56,6 +56,7 @@ struct record_view {
     const struct record_header *head;
     const struct field_ref *fields;
     const char *json;
+    struct aw_str claim; /* integrity.view as JSON; len 0: the event in full, as in the journal */
 };
 
 /* Checks magic, lengths against avail, padding and CRC. 0, -ENODATA (avail too short to tell), -EBADMSG (damaged or no
@@ -71,8 +72,9 @@ bool record_field(const struct record_view *view, uint32_t id, struct field_ref 
 /* The event with its integrity member, as sinks get it. out needs record_json_size() bytes; returns the length. */
 size_t record_json_size(const struct record_view *view);
 size_t record_render_json(const struct record_view *view, char *out);
-#define RECORD_INTEGRITY_MAX 256
-/* The object only: {"alg":"SHA-256","hash":…,"prevHash":…,"seq":N}; without a chain {"alg":"none","seq":N}. */
+#define RECORD_INTEGRITY_MAX 256 /* without view */
+/* The object only: {"alg":"SHA-256","hash":…,"prevHash":…,"seq":N,"view":…}; without a chain {"alg":"none","seq":N}.
+ * out needs RECORD_INTEGRITY_MAX + view->claim.len bytes. */
 size_t record_render_integrity(const struct record_view *view, char *out);
 /* "tenant:…" or "service:…", unescaped; out needs json_len + 16 bytes. Returns the length. */
 size_t record_scope(const struct record_view *view, char *out);

@@ -218,7 +218,7 @@ int verifier_create(const struct aw_verify_options *options, struct verifier **r
     if (v->options.max_findings == 0)
         v->options.max_findings = MAX_FINDINGS_DEFAULT;
     int rc = AW_SUCCESS;
-    if (v->options.flags & ~(AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL))
+    if (v->options.flags & ~(AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL | AW_VERIFY_VIEWS))
         rc = diag_problem(AW_ERR_USAGE, "flags", "unknown bits in the flags of aw_verify_options");
     else if ((v->options.flags & AW_VERIFY_COMPLETE) && (v->options.flags & AW_VERIFY_PARTIAL))
         rc = diag_problem(AW_ERR_USAGE, "flags", "a trail is either complete or partial, not both");
@@ -323,6 +323,37 @@ int verifier_unreadable(struct verifier *v, const char *location, const char *re
     verify_find(v, AW_FINDING_UNREADABLE, NULL, location, (struct aw_str){"", 0}, NULL, NULL,
                 "the store could not be read: %s", reason);
     verify_flush(v, false);
+    return v->failed;
+}
+
+int verifier_compared(struct verifier *v, const struct verify_compared *c)
+{
+    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope};
+    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope);
+    struct verify_scope *s = v->failed == 0 ? verify_scope_get(v, &row) : NULL;
+    if (!s) {
+        verify_nomem(v);
+        return v->failed;
+    }
+    v->compared += c->found;
+    v->by_form += c->by_form;
+    if (c->found && c->by_reference && c->differences == 0 && c->by_form == 0) {
+        v->confirmed++;
+        s->confirmed++;
+    }
+    return v->failed;
+}
+
+int verifier_difference(struct verifier *v, const struct verify_compared *c, int32_t kind, const char *location,
+                        const char *expected, const char *found, const char *message)
+{
+    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope};
+    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope);
+    struct verify_scope *s = v->failed == 0 ? verify_scope_get(v, &row) : NULL;
+    if (s)
+        verify_find(v, kind, s, location, c->id, expected, found, "%s", message);
+    else
+        verify_nomem(v);
     return v->failed;
 }
 

@@ -17,6 +17,7 @@
 #ifndef AW_VERIFY_H
 #define AW_VERIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,19 @@ int verifier_feed(struct verifier *verifier, struct aw_str json, struct aw_str l
 
 /* The store failed at this place: a finding; feeding may go on behind it. */
 int verifier_unreadable(struct verifier *verifier, const char *location, const char *reason);
+
+/* What came of comparing one view with the full trail; for the counts, and for the verdict on its content. */
+struct verify_compared {
+    bool scope_is_tenant;
+    struct aw_str scope, id; /* decoded; the scope's value as in the event, "unknown" without any */
+    bool found;              /* the full trail has an event of this hash */
+    bool by_reference;       /* it says that fields were changed */
+    uint64_t differences, by_form;
+};
+int verifier_compared(struct verifier *verifier, const struct verify_compared *compared);
+/* One difference, as a finding of the event's scope: AW_FINDING_EDITED or _MISSING. Texts are copied. */
+int verifier_difference(struct verifier *verifier, const struct verify_compared *compared, int32_t kind,
+                        const char *location, const char *expected, const char *found, const char *message);
 
 /* Finishes all rows, gives the remaining findings and the scope reports to the callbacks and fills *report (as far as
  * its struct_size goes). What the verdict does not cover is added to diag as warnings. Once. */

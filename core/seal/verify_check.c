@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include "base/diag.h"
+#include "event/view.h"
 #include "seal/verify_impl.h"
 
 #include <stdio.h>
@@ -196,6 +197,10 @@ static void check_integrity(struct verify_row *row, const struct stored_event *e
     *ret_prev_hex = NULL;
     row->seq = ev->integrity_seq;
     row->has_signature = ev->has_signature;
+    row->view = ev->is_view;
+    row->view_fields = ev->view_fault ? 0 : ev->view_fields;
+    if (ev->view_fault)
+        row->why = ev->view_fault;
     if (ev->has_unknown_integrity)
         row->why = "integrity has a member that is unknown or not what it must be";
     if (!base_str_eq(ev->integrity_alg, base_str("SHA-256")))
@@ -213,6 +218,36 @@ static void check_integrity(struct verify_row *row, const struct stored_event *e
         if (ev->integrity_prev.len == VERIFY_HEX)
             *ret_prev_hex = ev->integrity_prev.ptr;
     }
+}
+
+struct view_fault {
+    struct verify_batch *batch;
+    struct verify_row *row;
+};
+
+static void take_view_fault(void *arg, const struct view_difference *d)
+{
+    struct view_fault *f = arg;
+    size_t size = d->path.len + strlen(d->message) + 2;
+    char *why = f->row->why ? NULL : text_take(f->batch, size); /* the first one is enough */
+    if (why) {
+        snprintf(why, size, "%.*s %s", (int)d->path.len, d->path.ptr, d->message);
+        f->row->why = why;
+    } else if (!f->row->why) {
+        f->row->why = "integrity.view says what is not so";
+    }
+}
+
+/* Is the event what its integrity.view says of it? Reads it again: what came from the first reading is no longer valid.
+ * false: no memory. */
+static bool check_view(struct verify_batch *batch, struct verify_row *row)
+{
+    struct view_fault fault = {batch, row};
+    struct view_check check = {.on_difference = take_view_fault, .arg = &fault};
+    const struct aw_str json = {batch->bytes + row->json_at, row->json_len};
+    int rc = event_view_check(&check, json, NULL);
+    diag_reset();
+    return rc == AW_SUCCESS;
 }
 
 static void check_row(struct verify_checker *c, struct verify_batch *batch, struct verify_row *row)
@@ -240,13 +275,16 @@ static void check_row(struct verify_checker *c, struct verify_batch *batch, stru
         return;
     }
     check_integrity(row, &ev, &prev_hex);
-    if (!hash_payload(c, &ev, prev_hex, row->computed))
+    row->by_reference = ev.is_view && !ev.view_fault && ev.view_fields > 0;
+    if (row->by_reference)
+        memcpy(row->computed, row->hash, VERIFY_HASH);
+    else if (!hash_payload(c, &ev, prev_hex, row->computed))
         return;
     if (!row->chainable)
         memcpy(row->hash, row->computed, VERIFY_HASH); /* the best guess for what follows */
     row->edited = memcmp(row->hash, row->computed, VERIFY_HASH) != 0;
     row->fingerprint = verify_fingerprint(c->seen_key, row->hash);
-    row->state = VERIFY_SEALED;
+    row->state = AW_UNLIKELY(row->by_reference) && !check_view(batch, row) ? VERIFY_FAILED : VERIFY_SEALED;
 }
 
 void verify_check_batch(struct verify_checker *checker, struct verify_batch *batch)

@@ -37,6 +37,9 @@ struct verify_row {
     bool has_prev, edited; /* edited: computed differs from hash */
     bool chainable;        /* hash can be used for linking */
     bool has_signature;
+    bool view;                 /* says that it is a view */
+    bool by_reference;         /* and that fields were changed: the content cannot be hashed again */
+    uint32_t view_fields;      /* how many */
     uint8_t hash[VERIFY_HASH]; /* as carried */
     uint8_t prev[VERIFY_HASH];
     uint8_t computed[VERIFY_HASH];
@@ -176,8 +179,12 @@ struct verify_scope {
     bool origin;    /* its first event has no predecessor */
     bool expecting; /* a head of it is expected */
     bool with_seq;  /* its sealed events carry seqs */
+    bool in_views;  /* its newest sealed event is a view */
+    bool switched;  /* it went from full events to views, or back */
     char *name;     /* "tenant:…", safe to print */
     uint64_t count, sealed, findings;
+    uint64_t views, by_reference, view_fields;
+    uint64_t confirmed; /* of by_reference: compared with the full event */
     uint8_t head[VERIFY_HASH];
     uint8_t first_hash[VERIFY_HASH];
     uint8_t first_prev[VERIFY_HASH]; /* !origin: what the first row follows */
@@ -232,7 +239,9 @@ struct verifier {
     struct verify_seqs seqs;
 
     uint64_t events, bytes, findings, sealed, sealed_with_seq, with_signature;
-    uint64_t unsealed_before; /* before the first sealed event */
+    uint64_t views, by_reference, view_fields, confirmed, compared, by_form; /* as in a scope */
+    bool in_views;                                                           /* the first sealed event is a view */
+    uint64_t unsealed_before;                                                /* before the first sealed event */
     char *unsealed_location;
     uint64_t malformed, last_malformed; /* count; ordinal of the newest */
     uint64_t first_seq, last_seq;

@@ -204,6 +204,39 @@ static void check_expected(struct verifier *v, struct verify_scope *s, const str
     }
 }
 
+/* A trail is one of full events or one of views, as its first sealed event is: else any event could be edited and
+ * called a view. With AW_VERIFY_VIEWS each chain may change once. */
+static void check_views(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                        const struct verify_row *row)
+{
+    bool may_change = (v->options.flags & AW_VERIFY_VIEWS) != 0, was = may_change ? s->in_views : v->in_views;
+    v->views += row->view;
+    s->views += row->view;
+    v->by_reference += row->by_reference;
+    s->by_reference += row->by_reference;
+    v->view_fields += row->view_fields;
+    s->view_fields += row->view_fields;
+    if (v->sealed == 1)
+        v->in_views = row->view;
+    if (v->sealed == 1 || (may_change && s->sealed == 1)) {
+        s->in_views = row->view;
+        return;
+    }
+    if (AW_LIKELY(row->view == was))
+        return;
+    if (may_change && !s->switched) {
+        s->switched = true;
+        s->in_views = row->view;
+        return;
+    }
+    verify_find(v, AW_FINDING_VIEW, s, verify_location(batch, row), row->id, was ? "a view" : "a full event",
+                row->view ? "a view" : "a full event",
+                row->view ? "the event says that it is a view, so that its content cannot be verified, but it stands "
+                            "among full events: it was edited, or the sink's pii was changed (then verify with --views)"
+                          : "the event is no view, but stands among views: it was put there, or the sink's pii was "
+                            "changed (then verify with --views)");
+}
+
 static void link_sealed(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
                         const struct verify_row *row)
 {
@@ -214,6 +247,7 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
     v->sealed++;
     s->sealed++;
     v->with_signature += row->has_signature;
+    check_views(v, s, batch, row);
     if (s->sealed == 1) {
         result = link_first(v, s, batch, row, &owner);
     } else if (AW_LIKELY(!s->trouble && row->has_prev && verify_same(row->prev, s->head))) {

@@ -335,6 +335,15 @@ static void finish_warnings(const struct verifier *v)
     if (v->with_signature > 0)
         diag_problem(0, "", "%llu events carry signatures, which this version does not check",
                      (unsigned long long)v->with_signature);
+    if (v->by_reference > v->confirmed)
+        diag_problem(0, "",
+                     "view: order and identity verified, content by reference: %llu of %llu events are views with %llu "
+                     "changed fields; compare them with the full trail",
+                     (unsigned long long)(v->by_reference - v->confirmed), (unsigned long long)v->events,
+                     (unsigned long long)v->view_fields);
+    if (v->by_form > 0)
+        diag_problem(0, "", "%llu pseudonyms could not be checked: no key with their key id was given",
+                     (unsigned long long)v->by_form);
     if (v->sealed > 0 && v->expected_count == 0)
         diag_problem(0, "",
                      "no signature or anchor covers this history: had somebody sealed all of it anew, or cut off its "
@@ -371,6 +380,11 @@ static int scope_compare(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
+static int32_t verdict(uint64_t findings, uint64_t by_reference)
+{
+    return findings > 0 ? AW_VERDICT_FINDINGS : by_reference > 0 ? AW_VERDICT_VIEW : AW_VERDICT_GOOD;
+}
+
 static void give_scope(const struct verifier *v, const struct verify_scope *s)
 {
     char first[VERIFY_HEX + 1] = "", last[VERIFY_HEX + 1] = "";
@@ -381,7 +395,7 @@ static void give_scope(const struct verifier *v, const struct verify_scope *s)
     }
     struct aw_scope_report r = {
         .struct_size = sizeof r,
-        .verdict = s->findings > 0,
+        .verdict = verdict(s->findings, s->by_reference - s->confirmed),
         .scope = s->name,
         .count = s->count,
         .findings = s->findings,
@@ -394,6 +408,9 @@ static void give_scope(const struct verifier *v, const struct verify_scope *s)
         .first_seq = s->first_seq,
         .last_seq = s->last_seq,
         .starts_at_origin = s->sealed > 0 && s->origin,
+        .views = s->views,
+        .by_reference = s->by_reference - s->confirmed,
+        .view_fields = s->view_fields,
     };
     v->options.on_scope(v->options.arg, &r);
 }
@@ -407,13 +424,18 @@ int verify_finish_reports(struct verifier *v, struct aw_verify_report *report)
     }
     struct aw_verify_report r = {
         .struct_size = report->struct_size,
-        .verdict = v->findings > 0,
+        .verdict = verdict(v->findings, v->by_reference - v->confirmed),
         .events = v->events,
         .scopes = v->scopes.count,
         .findings = v->findings,
         .bytes = v->bytes,
         .first_seq = v->first_seq,
         .last_seq = v->last_seq,
+        .views = v->views,
+        .by_reference = v->by_reference - v->confirmed,
+        .view_fields = v->view_fields,
+        .compared = v->compared,
+        .by_form = v->by_form,
     };
     memcpy(report, &r, report->struct_size < sizeof r ? report->struct_size : sizeof r);
     return v->failed;

@@ -295,6 +295,12 @@ AW_API int64_t aw_json_field(const char *json, size_t len, const char *path, cha
 #define AW_FINDING_TRUNCATED 90   /* ends before an event that is known to exist */
 #define AW_FINDING_MISSING 100    /* a scope or the whole trail that is known to exist is absent */
 #define AW_FINDING_UNREADABLE 110 /* the store failed while being read */
+#define AW_FINDING_VIEW 120       /* a view in a trail of full events, or the other way round */
+
+#define AW_VERDICT_GOOD 0
+#define AW_VERDICT_FINDINGS 1
+#define AW_VERDICT_VIEW                                                                                                \
+    2 /* no finding, but views without personal data: order and identity are verified, content is not */
 
 struct aw_finding {
     uint32_t struct_size;
@@ -302,12 +308,12 @@ struct aw_finding {
     const char *scope;            /* never NULL; "" = the trail as a whole */
     const char *location;         /* "audit.jsonl:17" */
     const char *event_id;         /* "" = unknown */
-    const char *expected, *found; /* hashes, seqs or words; "" = does not apply */
+    const char *expected, *found; /* hashes, seqs, values or words; "" = does not apply */
     const char *message;          /* one sentence */
 };
 struct aw_scope_report {
     uint32_t struct_size;
-    int32_t verdict; /* 0 good, 1 findings */
+    int32_t verdict; /* AW_VERDICT_* */
     const char *scope;
     uint64_t count, findings;
     const char *first_location, *last_location;
@@ -315,13 +321,20 @@ struct aw_scope_report {
     const char *first_time, *last_time; /* occurredAt */
     uint64_t first_seq, last_seq;       /* 0 = unknown */
     int32_t starts_at_origin;           /* 1: the first event has no predecessor; 0: the trail begins in mid-chain */
+    int32_t reserved;
+    uint64_t views;        /* events that say they are views (audit-event(7), integrity.view) */
+    uint64_t by_reference; /* of those: content not verified, since fields were changed and nothing was compared */
+    uint64_t view_fields;  /* fields that they say were dropped or pseudonymized */
 };
 struct aw_verify_report {
     uint32_t struct_size; /* set by the caller */
-    int32_t verdict;      /* 0 good, 1 findings */
+    int32_t verdict;      /* AW_VERDICT_* */
     uint64_t events, scopes, findings;
     uint64_t bytes;
     uint64_t first_seq, last_seq;
+    uint64_t views, by_reference, view_fields; /* as in aw_scope_report */
+    uint64_t compared;                         /* views compared with the full event of their hash */
+    uint64_t by_form; /* pseudonyms of which only the form could be looked at: no key of their key id was given */
 };
 struct aw_verify_options {
     uint32_t struct_size;
@@ -334,11 +347,274 @@ struct aw_verify_options {
     void (*on_progress)(void *arg, uint64_t events, uint64_t bytes, uint64_t bytes_total); /* at most 10 a second */
     void *arg;
     const char *expect_head; /* NULL, or "SCOPE=HASH[,…]": heads known from elsewhere (S1, S2) */
+    /* NULL, or the trail that the views were made of: it is verified first (its findings count, its scopes are not
+     * given), then every view is compared with its event of the same hash. Another store than the one verified. */
+    struct aw_store *against;
+    const char *const *keys; /* with against: keys of pseudonyms, "file:/PATH", "env:NAME" or "credential:NAME" */
+    size_t key_count;
 };
 #define AW_VERIFY_COMPLETE (1u << 0) /* every chain must begin at its origin */
 #define AW_VERIFY_PARTIAL (1u << 1)  /* an excerpt (one tenant, a time range): gaps between seqs are not findings */
+/* The trail may hold views from one of its ends on (the sink's pii was changed once): without it they are findings when
+ * they stand among full events. */
+#define AW_VERIFY_VIEWS (1u << 2)
 /* AW_SUCCESS when the whole store was read, whatever the verdict; callbacks come from the calling thread. */
 AW_API int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report);
+
+/* ---- dead letters ------------------------------------------------------------------------------------------------
+ * Events that a sink refused for good are kept in JOURNAL/deadletter/SINK.jsonl, a file of chained lines. A handle
+ * reads, checks, replays and purges them, whoever has the journal open meanwhile. One thread at a time for each handle;
+ * what callbacks are given is valid during the call. */
+struct aw_deadletters;
+struct aw_deadletters_options {
+    uint32_t struct_size;
+    uint32_t flags;          /* 0 */
+    const char *config_path; /* as in aw_open_options */
+    const char *config_text;
+    aw_diag_fn diag; /* told of files that are set aside, and what sinks say during a replay; may be NULL */
+    void *diag_arg;
+};
+AW_API int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_deadletters **ret_letters);
+AW_API void aw_deadletters_close(struct aw_deadletters *letters);
+
+/* One sink's file. Counts are of letters; times are ns since 1970, 0 = none. */
+struct aw_deadletters_sink {
+    uint32_t struct_size;
+    uint32_t configured;           /* 1: a sink of this name is in the configuration */
+    const char *sink, *path;       /* path: also when there is no file yet */
+    uint64_t letters, replayed;    /* in the file; and those of them that a replay wrote */
+    uint64_t purged;               /* ever taken out */
+    uint64_t first_seq, last_seq;  /* lowest and highest of those still to be replayed; 0 = none */
+    uint64_t oldest_ns, newest_ns; /* when the first and the last of those were refused */
+    uint64_t bytes;                /* of the file */
+    uint64_t findings;             /* lines that are damaged, missing, moved or put in */
+    uint64_t unfinished_bytes;     /* left at the end by a process that died in a write; no finding, holds no letter */
+    uint64_t set_aside;            /* files beside it that were damaged, or such ends of it */
+};
+/* fn returns 0 to go on. */
+typedef int (*aw_deadletters_sink_fn)(void *arg, const struct aw_deadletters_sink *sink);
+typedef void (*aw_finding_fn)(void *arg, const struct aw_finding *finding);
+/* Each sink of the configuration, and each that has a file, in the order of their names; or the one named `sink`.
+ * Findings come before their sink, with the place ("PATH:LINE") and AW_FINDING_*; on_finding may be NULL. AW_SUCCESS
+ * whatever is found; AW_ERR_NOTFOUND: no such sink and no such file. */
+AW_API int aw_deadletters_each(struct aw_deadletters *letters, const char *sink, aw_deadletters_sink_fn fn,
+                               aw_finding_fn on_finding, void *arg);
+
+#define AW_DEADLETTER_REPLAYED (1u << 0) /* a replay has written it */
+#define AW_DEADLETTER_REFUSED (1u << 1)  /* a replay gave it to the sink, which refused it again */
+#define AW_DEADLETTER_DAMAGED (1u << 2)  /* the line does not have the hash it bears: it is not replayed */
+struct aw_deadletter {
+    uint32_t struct_size;
+    uint32_t flags; /* AW_DEADLETTER_* */
+    const char *sink;
+    uint64_t number, line;  /* n of its line; where it stands in the file, from 1 */
+    uint64_t seq, attempts; /* the event's; how often it was given to the sink */
+    const char *time;       /* RFC 3339: when it was refused first */
+    const char *reason;     /* of the newest refusal; ASCII */
+    const char *json;       /* the event as it was sealed, NUL-terminated */
+    size_t json_len;
+};
+typedef int (*aw_deadletter_fn)(void *arg, const struct aw_deadletter *letter); /* returns 0 to go on */
+/* The letters of a sink with first_seq <= seq <= last_seq (0 = open), in the order of the file. */
+AW_API int aw_deadletters_read(struct aw_deadletters *letters, const char *sink, uint64_t first_seq, uint64_t last_seq,
+                               aw_deadletter_fn fn, void *arg);
+
+#define AW_REPLAY_DRY_RUN (1u << 0) /* only tell what would be replayed; touches neither sink nor file */
+/* What became of a letter. */
+#define AW_REPLAY_WANTED 0    /* dry run: it would be given to the sink */
+#define AW_REPLAY_WRITTEN 1   /* the sink has it, durably where the sink can */
+#define AW_REPLAY_DUPLICATE 2 /* the sink has had it already */
+#define AW_REPLAY_REFUSED 3   /* the sink refused it again; the letter stays, with the new reason */
+#define AW_REPLAY_LEFT 4      /* not settled: counted in the report only */
+/* reason: of a refusal, else "". */
+typedef void (*aw_replay_fn)(void *arg, const struct aw_deadletter *letter, int outcome, const char *reason);
+struct aw_replay_options {
+    uint32_t struct_size;
+    uint32_t flags; /* AW_REPLAY_* flags */
+    const char *sink;
+    uint64_t first_seq, last_seq; /* 0 = open */
+    int32_t timeout_ms;           /* for waiting while the sink cannot take events; -1 = for ever */
+    uint32_t reserved;            /* 0 */
+    aw_replay_fn fn;              /* for each letter; may be NULL. The letter has no json in it. */
+    void *arg;
+};
+struct aw_replay_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;    /* 0 */
+    uint64_t letters;     /* that were to be replayed; the sum of the next four (dry run: left is all) */
+    uint64_t written, duplicates, refused, left;
+};
+/* Gives the letters of a sink that were not replayed yet to a new instance of the sink, by seq, and notes in the file
+ * what became of each. A process that dies between the two gives them to the sink once more the next time: a sink that
+ * keeps ids says DUPLICATE then. AW_SUCCESS: none is left. AW_ERR_BUSY: another replay or purge of this sink is under
+ * way, or some letters are of events that the sink's cursor has not passed yet (the others are replayed).
+ * AW_ERR_TIMEOUT, AW_ERR_IO: the sink or the file failed; what was noted stays noted. */
+AW_API int aw_deadletters_replay(struct aw_deadletters *letters, const struct aw_replay_options *options,
+                                 struct aw_replay_report *report);
+
+#define AW_PURGE_DRY_RUN (1u << 0)  /* only tell what would go */
+#define AW_PURGE_REPLAYED (1u << 1) /* letters that a replay has written */
+#define AW_PURGE_ALL (1u << 2)      /* all, also those that are nowhere else */
+struct aw_purge_options {
+    uint32_t struct_size;
+    uint32_t flags;     /* one of AW_PURGE_REPLAYED, AW_PURGE_ALL; or `before` */
+    const char *sink;   /* need not be in the configuration any more */
+    const char *before; /* letters refused before this time, as `since` of struct aw_filter; or NULL */
+};
+struct aw_purge_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;    /* 0 */
+    uint64_t letters;     /* that went, or would go */
+    uint64_t replayed;    /* those of them that had been replayed: the others are gone for good */
+    uint64_t first_seq, last_seq;
+};
+/* Takes letters out of the file. One line that says what went, how many and when takes their place, so that the file
+ * still verifies. AW_ERR_BUSY as above. */
+AW_API int aw_deadletters_purge(struct aw_deadletters *letters, const struct aw_purge_options *options,
+                                struct aw_purge_report *report);
+
+/* ---- the journal, looked at ---------------------------------------------------------------------------------------
+ * For operators: a journal directory, of a configuration or by its path. Looking changes nothing and works while a
+ * process has the journal open; its state may then change during the call. The calls that change something need the
+ * journal's lock: AW_ERR_BUSY, with a problem that names the process, while another one has it. One thread at a time
+ * for each handle; what callbacks are given is valid during the call. */
+struct aw_journal;
+struct aw_journal_options {
+    uint32_t struct_size;
+    uint32_t flags;          /* 0 */
+    const char *config_path; /* as in aw_open_options */
+    const char *config_text;
+    const char *path; /* the directory itself, and no configuration; or NULL */
+    aw_diag_fn diag;  /* what repair, release and trim report; may be NULL */
+    void *diag_arg;
+};
+/* AW_ERR_NOTFOUND: there is no such directory. */
+AW_API int aw_journal_open(const struct aw_journal_options *options, struct aw_journal **ret_journal);
+AW_API void aw_journal_close(struct aw_journal *journal);
+
+struct aw_journal_state {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t closed;      /* 1: it was closed in order, everything is on disk */
+    const char *path;     /* lives as long as the handle */
+    char id[33];          /* 32 hex digits; "" = unknown */
+    char pad[7];
+    uint64_t live_pid;               /* the process that has it open; 0 = none */
+    uint64_t segments, bytes;        /* bytes of records */
+    uint64_t oldest_seq, newest_seq; /* of events in segments; 0 = none */
+    uint64_t events;                 /* records of events in segments */
+    int32_t ring;                    /* 1 there, 0 none, -1 of no use */
+    uint32_t ring_trusted; /* 1: written since this system started; else only what follows the segments counts */
+    uint64_t ring_size, ring_used;               /* bytes */
+    uint64_t ring_head_seq;                      /* newest seq ever given out; 0 = unknown */
+    uint64_t ring_events;                        /* not in a segment yet */
+    uint64_t scopes;                             /* chains */
+    uint64_t snapshots, notes;                   /* records of chain heads; of facts about the journal */
+    uint64_t lost_total;                         /* events ever lost to damage */
+    uint64_t missing, known_missing;             /* events: found now; noted by an earlier start */
+    uint64_t quarantine_files, quarantine_bytes; /* damaged bytes that were set aside */
+    uint64_t findings, known;                    /* known: those that an earlier start has set aside and noted */
+};
+struct aw_journal_segment {
+    uint32_t struct_size;
+    uint32_t closed;              /* 1: ends with the mark of an orderly end */
+    const char *file;             /* name in the directory */
+    uint64_t first_seq, last_seq; /* 0 = no event */
+    uint64_t events, others;      /* records */
+    uint64_t size, used;          /* bytes of the file; of the file up to its last record */
+    uint64_t first_ns, last_ns;   /* when its events were sealed, since 1970 */
+};
+#define AW_JOURNAL_DAMAGED 10 /* bytes that are no record */
+#define AW_JOURNAL_MISSING 20 /* events no record of which is left */
+#define AW_JOURNAL_HEADER 30  /* a segment's header or name */
+#define AW_JOURNAL_RING 40    /* the ring */
+#define AW_JOURNAL_CURSOR 50  /* a cursor */
+#define AW_JOURNAL_STRANGE 60 /* no regular file */
+struct aw_journal_finding {
+    uint32_t struct_size;
+    int32_t kind;             /* AW_JOURNAL_* */
+    uint32_t known;           /* 1: an earlier start has set it aside, or noted it */
+    uint32_t reserved;        /* 0 */
+    const char *file;         /* name in the directory; "" = the journal as a whole */
+    uint64_t offset, length;  /* bytes in the file */
+    const char *missing_seqs; /* "5-9, 12": events that are missing by it; "" = none, as far as known */
+    const char *message;
+};
+struct aw_journal_examiner {
+    uint32_t struct_size;
+    uint32_t reserved; /* 0 */
+    void (*on_segment)(void *arg, const struct aw_journal_segment *segment);
+    void (*on_finding)(void *arg, const struct aw_journal_finding *finding); /* after the segments */
+    void *arg;
+};
+/* Reads everything. AW_SUCCESS whatever is found. Callbacks, and examiner itself, may be NULL. While a process has the
+ * journal open, what it may be writing at the moment is not judged. */
+AW_API int aw_journal_examine(struct aw_journal *journal, const struct aw_journal_examiner *examiner,
+                              struct aw_journal_state *state);
+
+struct aw_journal_record {
+    uint32_t struct_size;
+    uint32_t flags;   /* AW_RECORD_* */
+    const char *file; /* "ring", or a segment's name */
+    uint64_t offset, length;
+    uint64_t seq, sealed_ns;
+    int64_t occurred_ns;
+    uint32_t fields, reserved; /* entries of its field table */
+    const char *scope;         /* "tenant:…" or "service:…" */
+    const char *json;          /* the event as sinks get it, NUL-terminated */
+    size_t json_len;
+};
+#define AW_RECORD_FIRST (1u << 0)              /* first of its chain */
+#define AW_RECORD_UNCHAINED (1u << 1)          /* integrity.mode was "none" */
+#define AW_RECORD_METADATA_TRUNCATED (1u << 2) /* replaced by the marker */
+#define AW_RECORD_DIFF_TRUNCATED (1u << 3)
+/* Calls fn for each record of the event with this seq: mostly one. AW_ERR_NOTFOUND: none. */
+AW_API int aw_journal_record(struct aw_journal *journal, uint64_t seq,
+                             void (*fn)(void *arg, const struct aw_journal_record *record), void *arg);
+
+#define AW_CURSOR_UNKNOWN 0 /* there is no configuration to ask */
+#define AW_CURSOR_SINK 1    /* a sink of this name is configured */
+#define AW_CURSOR_ORPHAN 2  /* none is: it holds back trimming, and nobody moves it */
+struct aw_journal_cursor {
+    uint32_t struct_size;
+    int32_t owner;    /* AW_CURSOR_* */
+    const char *name; /* the sink's */
+    uint64_t seq;     /* all up to here is delivered or dead-lettered */
+    uint64_t lag;     /* events behind it, up to the newest */
+    uint32_t damaged; /* 1: cannot be read; its reader starts at the oldest event that is kept */
+    uint32_t reserved;
+};
+AW_API int aw_journal_cursors(struct aw_journal *journal, void (*fn)(void *arg, const struct aw_journal_cursor *cursor),
+                              void *arg);
+
+/* What the next start would do: copies damaged bytes to quarantine/, notes which events are missing, takes over what is
+ * in the ring. No byte of a segment is changed or removed. aw_problems() tells what was found, as warnings. */
+AW_API int aw_journal_repair(struct aw_journal *journal);
+/* Gives up a cursor whose sink is gone: its file is moved to quarantine/ with the reason beside it. *ret_owed: events
+ * that its sink has not had; unless it is 0, force must be 1. AW_ERR_USAGE: force is needed, or the sink is configured;
+ * AW_ERR_NOTFOUND. */
+AW_API int aw_journal_release(struct aw_journal *journal, const char *cursor, int force, uint64_t *ret_owed);
+
+struct aw_trim_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t reserved;    /* 0 */
+    uint64_t segments, bytes;
+    const char *held_by; /* the cursor that is furthest behind; "" = none. Valid until the next call on the handle */
+    uint64_t held_seq;   /* where it is */
+};
+#define AW_TRIM_DRY_RUN (1u << 0) /* only tell what would go; needs no lock */
+/* Removes the oldest segments that every cursor has passed, as a running process does by itself: two snapshots of the
+ * chain heads must be in later ones. on_segment is told of each; may be NULL. */
+AW_API int aw_journal_trim(struct aw_journal *journal, uint32_t flags,
+                           void (*on_segment)(void *arg, const struct aw_journal_segment *segment), void *arg,
+                           struct aw_trim_report *report);
+/* ---- personal data -----------------------------------------------------------------------------------------------*/
+#define AW_PSEUDONYM_SIZE 64 /* of a buffer that holds any pseudonym and its NUL */
+/* The pseudonym that a sink with pii = "pseudonymize" gets in place of a value: of a text its bytes, of another value
+ * its canonical JSON. key: "file:/PATH", "env:NAME" or "credential:NAME"; NULL: pseudonym_key of the configuration at
+ * config_path (NULL: as in aw_open_options). AW_ERR_CONFIG: there is no key, or it cannot be used; AW_ERR_USAGE: size
+ * is too small. */
+AW_API int aw_pseudonym(const char *config_path, const char *key, const char *value, size_t len, char *buffer,
+                        size_t size);
 
 #ifdef __cplusplus
 }

@@ -206,7 +206,8 @@ struct aw_host {
     int32_t (*event_field)(const struct aw_event *, uint32_t field, struct aw_str *ret);
     int32_t (*event_number)(const struct aw_event *, uint32_t number, uint64_t *ret);
     /* The whole event in a named encoding: "json" is one canonical JSON object with its integrity member, no newline,
-     * the bytes that verify. AW_E_UNSUPPORTED for an unknown name. Rendered at most once per event. */
+     * the bytes that verify; with `pii` in the sink's settings the view of the event. AW_E_UNSUPPORTED for an unknown
+     * name. Rendered at most once per event. */
     int32_t (*event_encoded)(const struct aw_event *, const char *encoding, struct aw_str *ret);
 
     /* Typed access to settings, already validated and defaulted. AW_E_NOTFOUND when unset without default,
@@ -313,7 +314,7 @@ struct aw_sink_class {
 /* ---- sink extensions ---------------------------------------------------------------------------------------------*/
 
 /* A sink that can read its own tail says where it stands, so that after a crash nothing is written twice. Called by the
- * host after start() and before the first write(). Since 1.0. */
+ * host after start(), when what was in doubt is committed or rolled back, and before the first write(). Since 1.0. */
 #define AW_EXT_SINK_POSITION "auditwell.sink.position/1"
 struct aw_position {
     uint32_t struct_size;
@@ -374,14 +375,22 @@ struct aw_sink_query {
     /* ABI 1.0 ends here */
 };
 
-/* All-or-nothing delivery. Staged events are invisible to readers until commit and survive the death of the process
- * where the store can do that. token is chosen by the host: 1..64 bytes of [A-Za-z0-9._-]. Since 1.0. */
+/* All-or-nothing delivery (fanout = "all_or_nothing"). Staged events are invisible to readers until commit and survive
+ * the death of the process where the store can do that. token is chosen by the host: 1..64 bytes of [A-Za-z0-9._-];
+ * those of other hosts may be in the same store. The host stages a batch on every sink, then commits it on every sink,
+ * or rolls it back on every sink; it may die in between, and tries a commit or rollback that fails again. All are
+ * called like write(), between start() and stop(). Since 1.0. */
 #define AW_EXT_SINK_TRANSACTION "auditwell.sink.transaction/1"
 struct aw_sink_transaction {
     uint32_t struct_size;
     uint32_t reserved;
+    /* Statuses as in write(): ACCEPTED or DURABLE = staged; DUPLICATE = stored already, not staged; a token that was
+     * staged before is staged anew. A row the store will not take must be REJECTED here: commit is too late. Unless all
+     * are staged, a duplicate, or rejected, the host rolls back. */
     int32_t (*stage)(void *sink, const struct aw_batch *, struct aw_result *, const char *token);
-    int32_t (*commit)(void *sink, const char *token);   /* idempotent */
+    /* Durable when it returns AW_OK, without a flush(). Idempotent: AW_OK for a token that is not there (any more),
+     * too. AW_E_NOTFOUND: the token is there, but what was staged is lost; the host delivers the events again. */
+    int32_t (*commit)(void *sink, const char *token);
     int32_t (*rollback)(void *sink, const char *token); /* idempotent */
     /* After a restart: tokens staged and not decided. ret_tokens lives until the next call on the sink. */
     int32_t (*in_doubt)(void *sink, const char *const **ret_tokens, size_t *ret_count);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -38,9 +39,22 @@ static struct {
 static atomic_bool armed;
 static atomic_uint_fast64_t calls, failed;
 
+static atomic_bool deadly;
+
+/* One call that changes files: the last of this process? */
+static void meet_death(void)
+{
+    if (atomic_load_explicit(&armed, memory_order_acquire) && atomic_load(&deadly) &&
+        atomic_fetch_add(&calls, 1) + 1 == plan.nth)
+        (void)syscall(SYS_kill, getpid(), SIGKILL);
+}
+
 /* true: this call fails, and errno says why. */
 static bool hit(enum inject_kind kind)
 {
+    if (kind == INJECT_OPEN || kind == INJECT_WRITE || kind == INJECT_SYNC || kind == INJECT_ALLOCATE ||
+        kind == INJECT_RENAME)
+        meet_death();
     if (!atomic_load_explicit(&armed, memory_order_acquire) || (int)kind != plan.kind)
         return false;
     uint64_t n = atomic_fetch_add(&calls, 1) + 1;
@@ -244,6 +258,17 @@ WRAPPER int renameat2(int from_dir, const char *from, int to_dir, const char *to
     return do_rename(from_dir, from, to_dir, to, flags);
 }
 
+WRAPPER int unlink(const char *path)
+{
+    meet_death();
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+WRAPPER int unlinkat(int dir, const char *path, int flags)
+{
+    meet_death();
+    return (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
 /* ---- memory ---- */
 #ifdef AW_SANITIZED
 bool inject_can_malloc(void)
@@ -352,8 +377,19 @@ bool inject_can_malloc(void)
 }
 #endif
 
+void inject_arm_death(uint64_t nth)
+{
+    plan.kind = -1;
+    plan.nth = nth;
+    atomic_store(&calls, 0);
+    atomic_store(&failed, 0);
+    atomic_store(&deadly, true);
+    atomic_store_explicit(&armed, true, memory_order_release);
+}
+
 void inject_arm(const struct inject_plan *p)
 {
+    atomic_store(&deadly, false);
     plan.kind = (int)p->kind;
     plan.error = p->error;
     plan.nth = p->nth;

@@ -31,6 +31,9 @@ struct inject_plan {
 };
 /* Starts counting at 0. */
 void inject_arm(const struct inject_plan *plan);
+/* Instead: the process dies (SIGKILL) in place of the nth call that changes files or makes them durable: open, write,
+ * fdatasync, ftruncate, fallocate, rename, unlink. UINT64_MAX: only counts them. */
+void inject_arm_death(uint64_t nth);
 void inject_disarm(void);
 uint64_t inject_calls(void); /* of the armed kind since arming */
 uint64_t inject_failed(void);

@@ -18,6 +18,23 @@ oracle_t_CFLAGS = $(fault_t_CFLAGS)
 oracle_t_LDADD = $(fault_t_LDADD)
 oracle_t_LDFLAGS = $(fault_t_LDFLAGS)
 
+if !BUILTIN_PLUGINS
+check_PROGRAMS += fault_together.t
+TESTS += fault_together.t
+check_LTLIBRARIES += tests/fault/sink_ledger.la
+tests_fault_sink_ledger_la_SOURCES = tests/fault/sink_ledger.c
+tests_fault_sink_ledger_la_CPPFLAGS = -I$(top_srcdir)/include
+tests_fault_sink_ledger_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS) -rpath /nowhere
+fault_together_t_SOURCES = tests/fault/together.c tests/fault/inject.c tests/fault/inject.h tests/fault/oracle.c \
+	tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_together_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_together_t_CFLAGS = $(fault_t_CFLAGS)
+fault_together_t_LDADD = $(fault_t_LDADD)
+fault_together_t_LDFLAGS = $(fault_t_LDFLAGS)
+EXTRA_fault_together_t_DEPENDENCIES = tests/fault/sink_ledger.la
+FAULT_TOGETHER = fault_together.t
+endif
+
 check_PROGRAMS += power.t
 TESTS += power.t
 power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h \
@@ -27,9 +44,9 @@ power_t_CFLAGS = $(fault_t_CFLAGS)
 power_t_LDADD = $(fault_t_LDADD)
 power_t_LDFLAGS = $(fault_t_LDFLAGS)
 
-fault-long: all fault.t power.t
-	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./fault.t
-	$(AM_TESTS_ENVIRONMENT) FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./power.t
+fault-long: all fault.t power.t crash.t $(FAULT_TOGETHER)
+	$(AM_TESTS_ENVIRONMENT) for t in fault.t power.t crash.t $(FAULT_TOGETHER); do \
+	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif
 .PHONY: fault-long

@@ -41,7 +41,7 @@ void rig_init(struct rig *r, const char *parent, const char *name, const struct 
     static const char pace[] = "batch = { flush_interval = \"2ms\"; }; retry = { base = \"1ms\"; cap = \"4ms\"; }; "
                                "breaker = { threshold = 50; cooldown = \"5ms\"; };";
     static const char sizes[] = "segment_size = \"256KiB\"; ring_size = \"128KiB\";";
-    char sinks[2048];
+    char sinks[3000];
     memset(r, 0, sizeof *r);
     o = o ? o : &none;
     if ((size_t)snprintf(r->dir, sizeof r->dir, "%s/%s", parent, name) >= sizeof r->dir)

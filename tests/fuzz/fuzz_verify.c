@@ -35,7 +35,7 @@ static void on_finding(void *arg, const struct aw_finding *f)
 {
     struct tally *t = arg;
     t->findings++;
-    must(f->kind >= AW_FINDING_EDITED && f->kind <= AW_FINDING_UNREADABLE && *f->message != '\0');
+    must(f->kind >= AW_FINDING_EDITED && f->kind <= AW_FINDING_VIEW && *f->message != '\0');
     mix(t, f->scope);
     mix(t, f->location);
     mix(t, f->event_id);
@@ -51,7 +51,7 @@ static void on_scope(void *arg, const struct aw_scope_report *s)
     struct tally *t = arg;
     t->scopes++;
     t->events += s->count;
-    must(s->count > 0 && s->verdict == (s->findings > 0) && *s->scope != '\0');
+    must(s->count > 0 && (s->verdict == AW_VERDICT_FINDINGS) == (s->findings > 0) && *s->scope != '\0');
     mix(t, s->scope);
     mix(t, s->last_hash);
     mix(t, s->last_location);
@@ -83,7 +83,9 @@ static struct tally verify(const uint8_t *data, size_t size, uint32_t flags, con
     verifier_destroy(v);
     diag_reset();
     must(report.findings == t.findings && report.scopes == t.scopes && report.events == rows);
-    must(report.verdict == (t.findings > 0) && t.events <= rows);
+    must((report.verdict == AW_VERDICT_FINDINGS) == (t.findings > 0) && t.events <= rows);
+    must((report.verdict == AW_VERDICT_VIEW) == (t.findings == 0 && report.by_reference > 0));
+    must(report.by_reference <= report.views && report.views <= rows);
     return t;
 }
 
@@ -96,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(plain.digest == again.digest && plain.findings == again.findings);
     must(verify(data, size, AW_VERIFY_COMPLETE, NULL).findings >= plain.findings);
     must(verify(data, size, AW_VERIFY_PARTIAL, NULL).findings <= plain.findings);
+    (void)verify(data, size, AW_VERIFY_VIEWS, NULL);
     must(verify(data, size, 0, expect).findings == plain.findings + 1);
     return 0;
 }

@@ -1,7 +1,8 @@
 # Tests of the auditwell command. SPDX-License-Identifier: Apache-2.0
 cli_tests = tests/integration/cli/usage.sh tests/integration/cli/log.sh tests/integration/cli/verify.sh \
 	tests/integration/cli/query.sh tests/integration/cli/others.sh tests/integration/cli/examples.sh \
-	tests/integration/cli/tty.sh tests/integration/cli/metrics.sh
+	tests/integration/cli/tty.sh tests/integration/cli/metrics.sh tests/integration/cli/together.sh \
+	tests/integration/cli/deadletter.sh tests/integration/cli/journal.sh tests/integration/cli/privacy.sh
 TESTS += $(cli_tests) tests/integration/cli/test_text.t
 EXTRA_DIST += $(cli_tests) tests/integration/cli/lib.sh
 check_PROGRAMS += tests/integration/cli/test_text.t
@@ -12,3 +13,12 @@ check_LTLIBRARIES += tests/integration/cli/sink_plain.la
 tests_integration_cli_sink_plain_la_SOURCES = tests/integration/cli/sink_plain.c
 tests_integration_cli_sink_plain_la_CPPFLAGS = -I$(top_srcdir)/include
 tests_integration_cli_sink_plain_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS) -rpath /nowhere
+check_LTLIBRARIES += tests/integration/cli/sink_picky.la
+tests_integration_cli_sink_picky_la_SOURCES = tests/integration/cli/sink_picky.c
+tests_integration_cli_sink_picky_la_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/include
+tests_integration_cli_sink_picky_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS) -rpath /nowhere
+# A sink that tells all it knows, for the test of views.
+check_LTLIBRARIES += tests/integration/cli/sink_remote.la
+tests_integration_cli_sink_remote_la_SOURCES = tests/integration/cli/sink_remote.c
+tests_integration_cli_sink_remote_la_CPPFLAGS = -I$(top_srcdir)/include
+tests_integration_cli_sink_remote_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS) -rpath /nowhere

@@ -1,10 +1,12 @@
 /* crash.c - kill -9 in the middle of a load, at random points, over one journal. SPDX-License-Identifier: Apache-2.0
  *
- * A child embeds the library with a file and a SQLite sink. Three of its threads log events that carry numbers of the
- * test's own, and write each number to a pipe when its event was acknowledged. The parent kills the child after a
- * random time or a random number of acknowledgements, and starts the next over the same journal, 50 times. Then one
- * child opens, logs a little, flushes and closes in good order, and every number that ever came through the pipe must
- * be in both stores exactly once, with dense seqs and chains that verify.
+ * A child embeds the library with a file and a SQLite sink, and one that fails every other call. Three of its threads
+ * log events that carry numbers of the test's own, and write each number to a pipe when its event was acknowledged. The
+ * parent kills the child after a random time or a random number of acknowledgements, and starts the next over the same
+ * journal, many times. Then one child opens, logs a little, flushes and closes in good order, and every number that
+ * ever came through the pipe must be in both stores exactly once, with dense seqs and chains that verify, and at least
+ * once with the third sink, which keeps no keys. So for each mode and fan-out policy; FAULT_LONG=1: more than 1,000
+ * times altogether.
  */
 #include "config.h"
 
@@ -31,6 +33,12 @@ struct acked {
     uint64_t *numbers;
     size_t count, room;
 };
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
 
 static void keep(struct acked *a, uint64_t number)
 {
@@ -170,11 +178,42 @@ struct last {
 };
 
 #define EXTRA 10
+#define SINKS 3
+
+/* Every acknowledged number is among the ids that the flaky sink wrote down. */
+static bool flaky_has_all(const struct rig *rig, const struct acked *acked, char *why, size_t size)
+{
+    char path[440], line[100];
+    uint64_t *got = malloc((acked->count + 1) * sizeof *got);
+    size_t missing = 0, room = acked->count + 1, count = 0;
+    (void)snprintf(path, sizeof path, "%s/received", rig->dir);
+    FILE *f = fopen(path, "re");
+    while (got && f && fgets(line, sizeof line, f)) {
+        if (count == room) {
+            uint64_t *more = realloc(got, (room *= 2) * sizeof *got);
+            if (!more)
+                break;
+            got = more;
+        }
+        got[count++] = strncmp(line, "ev-", 3) == 0 ? strtoull(line + 3, NULL, 16) : 0;
+    }
+    if (f)
+        (void)fclose(f);
+    if (got)
+        qsort(got, count, sizeof *got, compare_numbers);
+    for (size_t i = 0; got && i < acked->count; i++)
+        missing += bsearch(&acked->numbers[i], got, count, sizeof *got, compare_numbers) == NULL;
+    bool good = got && missing == 0;
+    if (!good)
+        (void)snprintf(why, size, "the flaky sink lacks %zu of %zu acknowledged events", missing, acked->count);
+    free(got);
+    return good;
+}
 
 static bool sinks_are_done(struct aw_logger *logger, char *why, size_t size)
 {
     struct aw_stats s = {.struct_size = sizeof s};
-    if (aw_stats(logger, &s) != AW_SUCCESS || s.sinks != 2) {
+    if (aw_stats(logger, &s) != AW_SUCCESS || s.sinks != SINKS) {
         (void)snprintf(why, size, "aw_stats: %s", rig_problems());
         return false;
     }
@@ -220,22 +259,51 @@ static bool last_life(void *arg, char *why, size_t size)
         return false;
     }
     *l->extra = l->acked->count;
-    return oracle_judge(l->rig->file, l->rig->sqlite, l->acked->numbers, l->acked->count, why, size);
+    return flaky_has_all(l->rig, l->acked, why, size) &&
+           oracle_judge(l->rig->file, l->rig->sqlite, l->acked->numbers, l->acked->count, why, size);
 }
 
-static void crash(const char *durability, unsigned lives)
+struct setup {
+    const char *name, *durability, *top, *journal;
+    unsigned lives, lives_long;
+};
+
+static void prepare(struct rig *rig, const struct setup *setup)
+{
+    static const char pace[] = "batch = { flush_interval = \"2ms\"; }; retry = { base = \"1ms\"; cap = \"4ms\"; }; "
+                               "breaker = { threshold = 50; cooldown = \"5ms\"; };";
+    char sinks[2900], top[1000], dir[300], path[340];
+    const char *build = getenv("top_builddir");
+    (void)snprintf(dir, sizeof dir, "%s/%s", harness_tmpdir(), setup->name);
+    (void)snprintf(sinks, sizeof sinks,
+                   "{ plugin = \"file\"; name = \"trail\"; path = \"%s/audit.jsonl\"; %s },\n"
+                   "{ plugin = \"sqlite\"; name = \"db\"; path = \"%s/audit.db\"; %s },\n"
+                   "{ plugin = \"puppet\"; name = \"flaky\"; path = \"%s/received\"; orders = \"%s/orders\"; %s }",
+                   dir, pace, dir, pace, dir, dir, pace);
+    (void)snprintf(top, sizeof top, "plugin_path = \"%s/tests/plugins/.libs\";\n%s", build ? build : ".",
+                   setup->top ? setup->top : "");
+    rig_init(
+        rig, harness_tmpdir(), setup->name,
+        &(struct rig_options){.durability = setup->durability, .top = top, .sinks = sinks, .journal = setup->journal});
+    (void)snprintf(path, sizeof path, "%s/orders", dir);
+    FILE *f = fopen(path, "we");
+    CU_ASSERT_FATAL(f && fputs("flap\n", f) > 0 && fclose(f) == 0);
+}
+
+static void crash(const struct setup *setup)
 {
     struct rig rig;
     struct acked acked = {NULL, 0, 0};
-    uint64_t random = harness_seed() ^ (uint64_t)durability[0];
+    uint64_t seed = harness_seed(), random = seed ^ (uint64_t)setup->name[0];
+    unsigned lives = getenv("FAULT_LONG") ? setup->lives_long : setup->lives;
     char why[1100];
     unsigned killed = 0;
     double begin = seconds();
     uint64_t *extra = rig_shared(sizeof *extra);
     CU_ASSERT_PTR_NOT_NULL_FATAL(extra);
-    rig_init(&rig, harness_tmpdir(), durability, &(struct rig_options){.durability = durability});
+    prepare(&rig, setup);
     for (uint64_t life = 1; life <= lives; life++)
-        killed += one_life(&rig, life, *durability == 'p', &random, &acked);
+        killed += one_life(&rig, life, *setup->durability == 'p', &random, &acked);
     CU_ASSERT_EQUAL(killed, lives);
     size_t before = acked.count;
     struct last last = {&rig, &acked, extra, (uint64_t)(lives + 1) << 40};
@@ -246,23 +314,49 @@ static void crash(const char *durability, unsigned lives)
     CU_ASSERT(before > lives); /* the load was real */
     if (good)
         CU_ASSERT_EQUAL(*extra, before + EXTRA);
-    harness_note("durability = \"%s\": killed %u times, %zu events acknowledged, %.1f s", durability, killed, before,
-                 seconds() - begin);
+    harness_note("fault kill_%s: tried=%u lost=%u unexplained=0 seed=%" PRIu64 ", %zu events acknowledged, %.1f s",
+                 setup->name, killed, good ? 0 : 1, seed, before, seconds() - begin);
     rig_unshare(extra, sizeof *extra);
     free(acked.numbers);
     if (good || !getenv("CRASH_KEEP"))
         rig_remove(&rig);
 }
 
+#define BLOCK "mode = \"block\"; queue = { timeout = \"30s\"; };"
+
 static void test_process(void)
 {
-    crash("process", 50);
+    crash(&(struct setup){"process", "process", NULL, NULL, 50, 400});
 }
 
 static void test_disk(void)
 {
-    crash("disk", 25);
+    crash(&(struct setup){"disk", "disk", NULL, NULL, 25, 200});
 }
 
-HARNESS_MAIN("crash", {"kill -9 at 50 points, durability = \"process\"", test_process},
-             {"kill -9 at 25 points, durability = \"disk\"", test_disk})
+static void test_block_required(void)
+{
+    crash(&(struct setup){"block", "process", BLOCK, NULL, 15, 150});
+}
+
+static void test_block_quorum(void)
+{
+    crash(&(struct setup){"quorum", "process", BLOCK " fanout = \"quorum\"; quorum = 2;", NULL, 15, 150});
+}
+
+static void test_drop(void) /* with room enough, so that every event is taken */
+{
+    crash(&(struct setup){"drop", "process", "mode = \"drop\";", "segment_size = \"256KiB\"; ring_size = \"16MiB\";",
+                          15, 150});
+}
+
+static void test_actions(void)
+{
+    crash(&(struct setup){"actions", "process", "actions = ( { match = \"document.*\"; durability = \"disk\"; } );",
+                          NULL, 10, 100});
+}
+
+HARNESS_MAIN("crash", {"kill -9, durability = \"process\"", test_process},
+             {"kill -9, durability = \"disk\"", test_disk}, {"kill -9, mode = \"block\"", test_block_required},
+             {"kill -9, mode = \"block\", quorum", test_block_quorum}, {"kill -9, mode = \"drop\"", test_drop},
+             {"kill -9, rules per action", test_actions})

@@ -1,7 +1,7 @@
 # Tests of the sinks against a small host of their own: tests/integration/sinks/.
 if HAVE_CUNIT
 SINKTEST_HOST = tests/integration/sinks/minihost.c tests/integration/sinks/minihost_event.c \
-	tests/integration/sinks/minihost.h
+	tests/integration/sinks/minihost_stage.c tests/integration/sinks/minihost.h
 SINKTEST_CPPFLAGS = -I$(top_srcdir)/include -I$(top_srcdir)/tests/unit -I$(top_srcdir)/tests/integration/sinks
 SINKTEST_LIBS = libharness.la
 
@@ -73,6 +73,16 @@ sink_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_faults_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 sink_faults_t_LDADD = $(SINKTEST_LIBS)
 EXTRA_sink_faults_t_DEPENDENCIES = sink_file.la sink_sqlite.la sink_null.la
+
+check_PROGRAMS += sink_stage.t
+TESTS += sink_stage.t
+sink_stage_t_SOURCES = tests/integration/sinks/test_stage.c tests/integration/sinks/inject.c tests/integration/sinks/inject.h \
+	$(SINKTEST_HOST)
+sink_stage_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_stage_t_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+sink_stage_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+sink_stage_t_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
+EXTRA_sink_stage_t_DEPENDENCIES = sink_file.la sink_sqlite.la sink_null.la
 
 # Not a test: run ./bench_sinks [EVENTS] [RUNS].
 check_PROGRAMS += bench_sinks

@@ -1,5 +1,5 @@
 # unit tests: event
-EVENT_TESTS = test_json.t test_number.t test_normalize.t test_limits.t test_redact.t test_builder.t test_context.t test_canon.t
+EVENT_TESTS = test_json.t test_number.t test_normalize.t test_limits.t test_redact.t test_builder.t test_stencil.t test_context.t test_canon.t
 check_PROGRAMS += $(EVENT_TESTS)
 TESTS += $(EVENT_TESTS)
 
@@ -33,6 +33,12 @@ test_builder_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_builder_t_CFLAGS = $(UNIT_CFLAGS)
 test_builder_t_LDADD = $(UNIT_LIBS) -lm
 
+test_stencil_t_SOURCES = tests/unit/test_stencil.c tests/unit/event_help.h tests/unit/event_random.c \
+	tests/unit/event_random.h
+test_stencil_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_stencil_t_CFLAGS = $(UNIT_CFLAGS)
+test_stencil_t_LDADD = $(UNIT_LIBS)
+
 test_context_t_SOURCES = tests/unit/test_context.c tests/unit/event_help.h
 test_context_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_context_t_CFLAGS = $(UNIT_CFLAGS)
@@ -51,3 +57,14 @@ test_json_jansson_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_json_jansson_t_CFLAGS = $(UNIT_CFLAGS) $(JANSSON_CFLAGS)
 test_json_jansson_t_LDADD = $(UNIT_LIBS) $(JANSSON_LIBS)
 endif
+
+check_PROGRAMS += test_view.t test_view_random.t
+TESTS += test_view.t test_view_random.t
+test_view_random_t_SOURCES = tests/unit/test_view_random.c tests/unit/view_help.h tests/unit/event_help.h
+test_view_random_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_view_random_t_CFLAGS = $(UNIT_CFLAGS)
+test_view_random_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)
+test_view_t_SOURCES = tests/unit/test_view.c tests/unit/view_help.h tests/unit/event_help.h
+test_view_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_view_t_CFLAGS = $(UNIT_CFLAGS)
+test_view_t_LDADD = $(UNIT_LIBS) $(CRYPTO_LIBS)

@@ -76,3 +76,10 @@ test_journal_threads_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_journal_threads_t_CFLAGS = $(UNIT_CFLAGS)
 test_journal_threads_t_LDADD = $(UNIT_LIBS) -lcrypto
 TESTS += test_journal_threads.t
+
+check_PROGRAMS += test_examine.t
+test_examine_t_SOURCES = tests/unit/test_examine.c $(JOURNAL_SUPPORT)
+test_examine_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_examine_t_CFLAGS = $(UNIT_CFLAGS)
+test_examine_t_LDADD = $(UNIT_LIBS) -lcrypto
+TESTS += test_examine.t

@@ -47,11 +47,12 @@ static uint32_t crc_by_definition(uint32_t crc, const uint8_t *p, size_t n)
 
 static void crc_of_every_length(void)
 {
-    static uint8_t buf[1400];
+    static uint8_t buf[8000];
     uint64_t state = harness_seed();
     for (size_t i = 0; i < sizeof buf; i++)
         buf[i] = (uint8_t)harness_random(&state);
-    for (size_t n = 0; n <= 1300; n++) {
+    for (size_t i = 0; i <= 1600; i++) {
+        size_t n = i <= 1300 ? i : harness_random(&state) % 7900; /* then of every number of pieces */
         size_t at = harness_random(&state) % 8;
         uint32_t start = (uint32_t)harness_random(&state);
         if (hash_crc32c(start, buf + at, n) != crc_by_definition(start, buf + at, n))
@@ -141,6 +142,30 @@ static void time_text_rules(void)
     CU_ASSERT(clock_parse_rfc3339("2026-01-02T03:04:05.5+02:00", 27, &a));
     CU_ASSERT(clock_parse_rfc3339("2026-01-02T01:04:05.5Z", 22, &b));
     CU_ASSERT_EQUAL(a, b);
+}
+
+/* The form that nearly every time has is read in another way; it must be the same with a zone in place of the Z. */
+static void time_text_usual_form(void)
+{
+    static const char *const starts[] = {"2026-01-02T03:04:05.678Z", "0000-02-29T23:59:60.999Z",
+                                         "9999-12-31T00:00:00.000Z", "1900-02-29T10:10:10.100Z",
+                                         "2000-02-29T20:00:59.001Z", "1969-12-31T23:59:59.999Z"};
+    static const char bytes[] = "0123456789:-.TtZz /\x80\xff\xf6";
+    uint64_t state = harness_seed();
+    int good = 0;
+    for (int i = 0; i < 200000; i++) {
+        char usual[25], other[30];
+        int64_t a = 1, b = 1;
+        memcpy(usual, starts[harness_random(&state) % AW_ARRAY_LEN(starts)], sizeof usual);
+        for (uint64_t n = harness_random(&state) % 3; n > 0; n--)
+            usual[harness_random(&state) % 23] = bytes[harness_random(&state) % (sizeof bytes - 1)];
+        snprintf(other, sizeof other, "%.23s+00:00", usual);
+        bool yes = clock_parse_rfc3339(usual, 24, &a);
+        if (yes != clock_parse_rfc3339(other, 29, &b) || a != b)
+            CU_FAIL("two readings");
+        good += yes;
+    }
+    CU_ASSERT(good > 50000);
 }
 
 static void check_uuid7(const char *u)
@@ -269,5 +294,6 @@ HARNESS_MAIN("base", {"crc32c agrees with RFC 3720", crc_known_values},
              {"crc32c of every length agrees with its definition", crc_of_every_length},
              {"siphash-128 vectors", sip_known_values}, {"sha-256 and hex", sha_and_hex},
              {"time round trips", time_round_trips}, {"RFC 3339 rules", time_text_rules},
-             {"uuid7 ids rise", uuids_rise}, {"a forked child makes other ids", forked_child_makes_other_ids},
-             {"files", files}, {"problems", problems}, {"diagnostics are one line", diagnostics_are_one_line})
+             {"time text of the usual form", time_text_usual_form}, {"uuid7 ids rise", uuids_rise},
+             {"a forked child makes other ids", forked_child_makes_other_ids}, {"files", files}, {"problems", problems},
+             {"diagnostics are one line", diagnostics_are_one_line})

@@ -227,8 +227,6 @@ static void test_messages(void)
         {"mode = \"queued\";", "mode: expected one of \"queue\", \"block\", \"drop\", found \"queued\"; did you mean "
                                "\"queue\"? (what a log call does"},
         {"mode = 1;", "mode: expected one of \"queue\", \"block\", \"drop\", found the number 1"},
-        {"fanout = \"all_or_nothing\";",
-         "fanout: \"all_or_nothing\" is not available in this version; write fanout = \"best_effort\""},
         {"integrity = { mode = \"signed\"; };",
          "integrity.mode: \"signed\" is not available in this version; write mode = \"chain\""},
         {"adapters = ( { plugin = \"http\"; } );",

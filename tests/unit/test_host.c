@@ -52,7 +52,7 @@ static void make_sample(struct sample *s, uint64_t seq, uint16_t flags)
     s->fields[3] = ref(AW_FIELD_TENANT_ID, "t\\\\1", 4, FIELD_ESCAPED);
     s->fields[4] = ref(AW_FIELD_EVENT_ID, "e1", 2, 0);
     s->fields[5] = ref(AW_FIELD_OUTCOME, "SUCCESS", 7, 0);
-    s->view = (struct record_view){&s->head, s->fields, json};
+    s->view = (struct record_view){.head = &s->head, .fields = s->fields, .json = json};
 }
 
 static struct plugin_host *make_host(const struct diag_out *diag)

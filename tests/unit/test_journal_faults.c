@@ -296,10 +296,18 @@ static void test_full_disk(void)
     CU_ASSERT_EQUAL(journal_sync(j, head), -ENOSPC);
     CU_ASSERT(journal_durable(j) < head);
     atomic_store(&armed, NONE);
-    CU_ASSERT_EQUAL(journal_append(j, support_event("t0", head + 1, 100), clock_mono_ns() + 10000000000u, &r), 0);
+    struct prepared late = *support_event("t0", head + 1, 100);
+    late.now_ns = 7; /* when it was made; after waiting for room it is later */
+    CU_ASSERT_EQUAL(journal_append(j, &late, clock_mono_ns() + 10000000000u, &r), 0);
+    CU_ASSERT(r.sealed_ns > 1000000000000000000u);
+    CU_ASSERT_EQUAL(journal_sync(j, r.seq), 0);
+    late = *support_event("t0", head + 2, 100);
+    late.now_ns = 7;
+    CU_ASSERT_EQUAL(journal_append(j, &late, 0, &r), 0);
+    CU_ASSERT_EQUAL(r.sealed_ns, 7);
     CU_ASSERT_EQUAL(journal_sync(j, r.seq), 0);
     CU_ASSERT_EQUAL(journal_close(j), 0);
-    CU_ASSERT(check(head + 1, "full", 0));
+    CU_ASSERT(check(head + 2, "full", 0));
 }
 
 /* fdatasync fails for good: no OK, no more events; when a fresh segment works, all of them become durable. */

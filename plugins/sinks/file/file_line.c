@@ -227,8 +227,10 @@ static const char *find_integrity(const char *p, const char *end)
 static uint64_t flat_seq(const char *p, const char *end)
 {
     const char *stop = memchr(p, '}', (size_t)(end - p));
-    if (stop == NULL || stop - p > 1024)
+    if (stop == NULL)
         return 0;
+    if (stop - p > 1024)
+        stop = p + 1024;       /* a view's list of fields may be long; it stands behind seq */
     const char *digits = stop; /* in canonical order seq is the last member */
     while (digits[-1] >= '0' && digits[-1] <= '9')
         digits--;

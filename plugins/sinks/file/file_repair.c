@@ -108,8 +108,7 @@ static int find_good_end(struct file_sink *s, char *buf, uint64_t *ret_end)
     return 0;
 }
 
-/* A file next to the trail that did not exist before. fd or -errno; name is malloc'd. */
-static int create_aside(struct file_sink *s, char **ret_name)
+int sf_create_aside(struct file_sink *s, char **ret_name)
 {
     char stamp[SF_STAMP + 1];
     size_t n = strlen(s->at.path) + SF_STAMP + 32;
@@ -137,7 +136,7 @@ static int32_t set_aside(struct file_sink *s, uint64_t from, const char *why)
 {
     char *name = NULL, *buf = malloc(CHUNK);
     int32_t code = AW_OK;
-    int fd = buf == NULL ? -ENOMEM : create_aside(s, &name), r = fd < 0 ? fd : 0;
+    int fd = buf == NULL ? -ENOMEM : sf_create_aside(s, &name), r = fd < 0 ? fd : 0;
     for (uint64_t at = from; r == 0 && at < s->size;) {
         size_t n = s->size - at < CHUNK ? (size_t)(s->size - at) : CHUNK;
         if ((r = read_at(s->fd, buf, n, at)) == 0)
@@ -267,8 +266,27 @@ int32_t sf_settle_suspect(struct file_sink *s, uint64_t first_seq)
     return AW_OK;
 }
 
-/* The last line of the newest archive that holds one. */
-static int last_archived(struct file_sink *s, struct sf_seal *ret)
+int sf_last_line(struct file_sink *s, char **ret, size_t *ret_len)
+{
+    uint64_t from = 0;
+    char *buf = malloc(CHUNK), *line = NULL;
+    int r = buf == NULL ? -ENOMEM : s->size == 0 ? -ENODATA : line_start(s->fd, buf, s->size - 1, &from);
+    size_t n = (size_t)(s->size - from);
+    free(buf);
+    if (r == 0 && (line = malloc(n)) == NULL)
+        r = -ENOMEM;
+    if (r == 0)
+        r = read_at(s->fd, line, n, from);
+    if (r < 0) {
+        free(line);
+        return r;
+    }
+    *ret = line;
+    *ret_len = n;
+    return 0;
+}
+
+int sf_last_archived(struct file_sink *s, struct sf_seal *ret)
 {
     struct sf_list list;
     int r = sf_list_load(s->at.dir, &s->at, &list);
@@ -297,7 +315,7 @@ int32_t sf_position(void *sink, struct aw_position *ret)
     if (s->fd < 0)
         return aw_host_error(s->host, AW_E_INTERNAL, "%s: position before start", s->at.path);
     if (empty) {
-        int r = last_archived(s, &seal);
+        int r = sf_last_archived(s, &seal);
         if (r == -ENODATA)
             return AW_E_NOTFOUND;
         if (r < 0)

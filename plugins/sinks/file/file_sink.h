@@ -2,10 +2,10 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Parts: sink_file.c (class, options, life), file_write.c (batches, flush), file_store.c (open, lock, sync, rotate),
- * file_repair.c (what a crash left at the end of the file), file_names.c (archive names), file_line.c (looks into a
- * line), file_source.c (reads a plain or compressed file), file_read.c (the query extension), file_compress.c (the
- * thread that compresses closed files).
+ * Parts: sink_file.c (class, options, life), file_write.c (batches, flush), file_stage.c (stage, commit, rollback),
+ * file_store.c (open, lock, sync, rotate), file_repair.c (what a crash left at the end of the file), file_names.c
+ * (archive names), file_line.c (looks into a line), file_source.c (reads a plain or compressed file), file_read.c (the
+ * query extension), file_compress.c (the thread that compresses closed files).
  *
  * Threads: the host serialises the calls on an instance. Three things run beside them: health() (guarded by `lock`),
  * reads of the query extension (they use only settings that never change after create()), and the compressing thread
@@ -87,6 +87,8 @@ struct file_sink {
     char *buffer;
     size_t buffer_cap, buffered;
 
+    char **tokens; /* what in_doubt() returned last, NULL-ended, or NULL */
+
     pthread_mutex_t lock; /* health and compress_*; held for copies only */
     struct aw_health health;
     pthread_cond_t compress_wake;
@@ -139,9 +141,10 @@ int32_t sf_close(struct file_sink *s, bool quiet); /* syncs what is pending as t
  * sync. */
 int32_t sf_rotate(struct file_sink *s, bool sync);
 bool sf_rotation_due(const struct file_sink *s, uint64_t now, uint64_t more);
-void sf_rollback(struct file_sink *s);               /* cuts what is not on disk */
-int sf_sync_dir(const char *dir);                    /* 0 or -errno */
-int sf_rename_new(const char *from, const char *to); /* never replaces a file; 0 or -errno */
+void sf_rollback(struct file_sink *s);                           /* cuts what is not on disk */
+int32_t sf_dress(struct file_sink *s, int fd, const char *name); /* mode and owner of a new file; AW_OK or AW_E_* */
+int sf_sync_dir(const char *dir);                                /* 0 or -errno */
+int sf_rename_new(const char *from, const char *to);             /* never replaces a file; 0 or -errno */
 /* The process that holds a lock on this inode, from /proc/locks. 0 = none, -1 = cannot tell which. */
 long sf_lock_holder(const struct stat *st);
 
@@ -149,10 +152,23 @@ long sf_lock_holder(const struct stat *st);
 int32_t sf_repair(struct file_sink *s); /* torn or damaged end; sets size and last */
 int32_t sf_settle_suspect(struct file_sink *s, uint64_t first_seq);
 int32_t sf_position(void *sink, struct aw_position *ret);
+/* A file next to the trail that did not exist before, for what is set aside. fd or -errno; name is malloc'd. */
+int sf_create_aside(struct file_sink *s, char **ret_name);
+/* The current file's last line with its newline, malloc'd. 0 or -errno; -ENODATA: the file is empty. */
+int sf_last_line(struct file_sink *s, char **ret, size_t *ret_len);
+/* The last line of the newest archive that holds one. 0 or -errno; -ENODATA: none does. */
+int sf_last_archived(struct file_sink *s, struct sf_seal *ret);
 
 /* ---- file_write.c ---- */
 int32_t sf_write(void *sink, const struct aw_batch *batch, struct aw_result *result);
 int32_t sf_flush(void *sink, uint64_t deadline_ns, uint64_t *ret_durable_seq);
+
+/* Appends whole lines. On failure exactly the whole lines that are in the file count: *ret_lines, else SIZE_MAX. */
+int32_t sf_append(struct file_sink *s, const char *lines, size_t len, size_t *ret_lines);
+
+/* ---- file_stage.c ---- */
+extern const struct aw_sink_transaction sf_transaction;
+void sf_forget_tokens(struct file_sink *s);
 
 /* ---- file_compress.c ---- */
 int sf_compress_start(struct file_sink *s); /* 0 or -errno */

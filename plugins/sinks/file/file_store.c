@@ -175,12 +175,12 @@ static int open_path(struct file_sink *s, bool *ret_created)
     return -EAGAIN;
 }
 
-static int32_t dress(struct file_sink *s, int fd)
+int32_t sf_dress(struct file_sink *s, int fd, const char *name)
 {
     if (fchmod(fd, s->mode) < 0)
-        return sf_fail(s, errno, "cannot set the mode", s->at.path);
+        return sf_fail(s, errno, "cannot set the mode", name);
     if ((s->uid != (uid_t)-1 || s->gid != (gid_t)-1) && fchown(fd, s->uid, s->gid) < 0)
-        return sf_fail(s, errno, "cannot set the owner", s->at.path);
+        return sf_fail(s, errno, "cannot set the owner", name);
     return AW_OK;
 }
 
@@ -204,7 +204,7 @@ static int32_t adopt(struct file_sink *s, int fd, bool created)
     /* Between open and lock the file may have been rotated away by the writer that held it. */
     if (stat(s->at.path, &now) < 0 || now.st_dev != st.st_dev || now.st_ino != st.st_ino)
         return aw_host_error(s->host, AW_E_RETRY, "%s: was replaced while it was opened", s->at.path);
-    if (created && (r = dress(s, fd)) != AW_OK) {
+    if (created && (r = sf_dress(s, fd, s->at.path)) != AW_OK) {
         unlink(s->at.path);
         return r;
     }

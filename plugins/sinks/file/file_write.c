@@ -47,13 +47,13 @@ static void mark_stored(struct file_sink *s, struct job *job, size_t lines)
     job->from = i;
 }
 
-/* Writes the buffer. On failure exactly the whole lines that are in the file count as stored. */
-static int32_t drain(struct file_sink *s, struct job *job)
+int32_t sf_append(struct file_sink *s, const char *lines, size_t len, size_t *ret_lines)
 {
-    size_t done = 0, whole = 0, lines = 0;
+    size_t done = 0, whole = 0;
     int error = 0;
-    while (done < s->buffered) {
-        ssize_t w = write(s->fd, s->buffer + done, s->buffered - done);
+    *ret_lines = SIZE_MAX;
+    while (done < len) {
+        ssize_t w = write(s->fd, lines + done, len - done);
         if (w > 0)
             done += (size_t)w;
         else if (w == 0 || errno != EINTR) {
@@ -62,22 +62,30 @@ static int32_t drain(struct file_sink *s, struct job *job)
         }
     }
     if (error == 0) {
-        s->size += s->buffered;
-        s->buffered = 0;
-        mark_stored(s, job, SIZE_MAX);
-        job->from = job->to;
+        s->size += len;
         return AW_OK;
     }
-    for (const char *p = s->buffer, *nl; (nl = memchr(p, '\n', (size_t)(s->buffer + done - p))) != NULL; p = nl + 1) {
-        whole = (size_t)(nl - s->buffer) + 1;
-        lines++;
+    *ret_lines = 0;
+    for (const char *p = lines, *nl; (nl = memchr(p, '\n', (size_t)(lines + done - p))) != NULL; p = nl + 1) {
+        whole = (size_t)(nl - lines) + 1;
+        ++*ret_lines;
     }
     s->size += whole;
-    s->buffered = 0;
-    mark_stored(s, job, lines);
     if (done > whole)
         s->tail_dirty = ftruncate(s->fd, (off_t)s->size) < 0;
     return sf_fail(s, error, "cannot write", s->at.path);
+}
+
+/* Writes the buffer. On failure exactly the whole lines that are in the file count as stored. */
+static int32_t drain(struct file_sink *s, struct job *job)
+{
+    size_t lines;
+    int32_t r = sf_append(s, s->buffer, s->buffered, &lines);
+    s->buffered = 0;
+    mark_stored(s, job, lines);
+    if (r == AW_OK)
+        job->from = job->to;
+    return r;
 }
 
 /* Everything of this batch that is in the file now is on disk. */

@@ -124,6 +124,7 @@ static void destroy(void *sink)
     pthread_cond_destroy(&s->compress_wake);
     pthread_mutex_destroy(&s->lock);
     sf_path_fini(&s->at);
+    sf_forget_tokens(s);
     free(s->owner);
     free(s->buffer);
     free(s);
@@ -276,6 +277,8 @@ static const void *extension(void *sink, const char *id)
     (void)sink;
     if (strcmp(id, AW_EXT_SINK_POSITION) == 0)
         return &position;
+    if (strcmp(id, AW_EXT_SINK_TRANSACTION) == 0)
+        return &sf_transaction;
     return strcmp(id, AW_EXT_SINK_QUERY) == 0 ? &sf_query : NULL;
 }
 

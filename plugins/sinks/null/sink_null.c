@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "audit/plugin.h"
@@ -90,6 +91,36 @@ static int32_t write_batch(void *sink, const struct aw_batch *batch, struct aw_r
     return AW_OK;
 }
 
+/* Nothing is stored, so nothing can be in only some of a group's sinks because of this one. */
+static int32_t stage(void *sink, const struct aw_batch *batch, struct aw_result *result, const char *token)
+{
+    (void)token;
+    return write_batch(sink, batch, result);
+}
+
+static int32_t decide(void *sink, const char *token)
+{
+    (void)sink;
+    (void)token;
+    return AW_OK;
+}
+
+static int32_t in_doubt(void *sink, const char *const **ret_tokens, size_t *ret_count)
+{
+    (void)sink;
+    *ret_tokens = NULL;
+    *ret_count = 0;
+    return AW_OK;
+}
+
+static const struct aw_sink_transaction transaction = {sizeof transaction, 0, stage, decide, decide, in_doubt};
+
+static const void *extension(void *sink, const char *id)
+{
+    (void)sink;
+    return strcmp(id, AW_EXT_SINK_TRANSACTION) == 0 ? &transaction : NULL;
+}
+
 static void destroy(void *sink)
 {
     free(sink);
@@ -105,6 +136,7 @@ static const struct aw_sink_class null_class = {
     .create = create,
     .write = write_batch,
     .destroy = destroy,
+    .extension = extension,
 };
 static const struct aw_sink_class *const classes[] = {&null_class, NULL};
 static const struct aw_plugin plugin = {AW_PLUGIN_HEAD,

@@ -81,6 +81,7 @@ static void destroy(void *sink)
 {
     struct sqlite_sink *s = sink;
     sq_close(s);
+    sq_forget_tokens(s);
     pthread_mutex_destroy(&s->lock);
     free(s->path);
     free(s);
@@ -150,7 +151,7 @@ static int32_t after_fork(void *sink)
     struct sqlite_sink *s = sink;
     /* SQLite forbids any use of a connection over a fork, closing included: it is left to the end of the process. */
     s->db = NULL;
-    s->insert = s->find = NULL;
+    s->insert = s->find = s->stage = s->move = s->drop = NULL;
     s->started = false;
     pthread_mutex_init(&s->lock, NULL);
     return AW_OK;
@@ -174,6 +175,8 @@ static const void *extension(void *sink, const char *id)
     (void)sink;
     if (strcmp(id, AW_EXT_SINK_POSITION) == 0)
         return &position;
+    if (strcmp(id, AW_EXT_SINK_TRANSACTION) == 0)
+        return &sq_transaction;
     return strcmp(id, AW_EXT_SINK_QUERY) == 0 ? &sq_query : NULL;
 }
 

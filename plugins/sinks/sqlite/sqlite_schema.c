@@ -159,6 +159,19 @@ static int create_table(sqlite3 *db)
     return run(db, sql);
 }
 
+/* The same columns behind the token that stages them. An event id may be staged twice: commit tells. */
+static int create_staged(sqlite3 *db)
+{
+    char sql[SQL_MAX];
+    size_t n = 0;
+    n += (size_t)snprintf(sql, sizeof sql, "CREATE TABLE IF NOT EXISTS " SQ_STAGED "(id INTEGER PRIMARY KEY");
+    for (size_t i = 0; i < sq_column_count; i++)
+        n += (size_t)snprintf(sql + n, sizeof sql - n, ", %s %s", sq_columns[i].name, sq_columns[i].type);
+    snprintf(sql + n, sizeof sql - n, ", token TEXT NOT NULL)");
+    int rc = run(db, sql);
+    return rc == SQLITE_OK ? run(db, "CREATE INDEX IF NOT EXISTS audit_staged_token ON " SQ_STAGED "(token)") : rc;
+}
+
 /* An older table gets the columns it lacks. Its rows keep canonical NULL: what was not stored cannot be verified. */
 static int32_t migrate(struct sqlite_sink *s, sqlite3 *db)
 {
@@ -248,6 +261,8 @@ static int32_t settle_schema(struct sqlite_sink *s, sqlite3 *db)
         rc = run_number(db, "PRAGMA user_version=%lld", SQ_SCHEMA_VERSION);
     if (rc == SQLITE_OK)
         rc = run(db, "CREATE INDEX IF NOT EXISTS audit_events_seq ON " SQ_TABLE "(seq)");
+    if (rc == SQLITE_OK)
+        rc = create_staged(db);
     if (rc == SQLITE_OK && s->indexes)
         rc = run(db, "CREATE INDEX IF NOT EXISTS audit_events_time ON " SQ_TABLE "(occurred_ns);"
                      "CREATE INDEX IF NOT EXISTS audit_events_tenant ON " SQ_TABLE "(tenant_id, occurred_ns);"
@@ -255,20 +270,53 @@ static int32_t settle_schema(struct sqlite_sink *s, sqlite3 *db)
     return rc == SQLITE_OK ? AW_OK : sq_fail(s, db, rc, "cannot create the table");
 }
 
+/* "event_id,seq,...", or as many question marks. */
+static size_t put_columns(char *sql, size_t n, bool marks)
+{
+    for (size_t i = 0; i < sq_column_count; i++)
+        n += (size_t)snprintf(sql + n, SQL_MAX - n, "%s%s", i ? "," : "", marks ? "?" : sq_columns[i].name);
+    return n;
+}
+
+static int prepare_one(sqlite3 *db, const char *sql, sqlite3_stmt **ret)
+{
+    return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
+}
+
+static int prepare_staging(struct sqlite_sink *s, sqlite3 *db)
+{
+    char sql[SQL_MAX];
+    size_t n = (size_t)snprintf(sql, sizeof sql, "INSERT INTO " SQ_STAGED "(");
+    n = put_columns(sql, n, false);
+    n += (size_t)snprintf(sql + n, sizeof sql - n, ",token) VALUES(");
+    n = put_columns(sql, n, true);
+    snprintf(sql + n, sizeof sql - n, ",?)");
+    int rc = prepare_one(db, sql, &s->stage);
+    if (rc != SQLITE_OK)
+        return rc;
+    n = (size_t)snprintf(sql, sizeof sql, "INSERT INTO " SQ_TABLE "(");
+    n = put_columns(sql, n, false);
+    n += (size_t)snprintf(sql + n, sizeof sql - n, ") SELECT ");
+    n = put_columns(sql, n, false);
+    snprintf(sql + n, sizeof sql - n,
+             " FROM " SQ_STAGED " WHERE token = ? ORDER BY id ON CONFLICT(event_id) DO NOTHING");
+    rc = prepare_one(db, sql, &s->move);
+    return rc == SQLITE_OK ? prepare_one(db, "DELETE FROM " SQ_STAGED " WHERE token = ?", &s->drop) : rc;
+}
+
 static int32_t prepare(struct sqlite_sink *s, sqlite3 *db)
 {
     char sql[SQL_MAX];
     size_t n = (size_t)snprintf(sql, sizeof sql, "INSERT INTO " SQ_TABLE "(");
-    for (size_t i = 0; i < sq_column_count; i++)
-        n += (size_t)snprintf(sql + n, sizeof sql - n, "%s%s", i ? "," : "", sq_columns[i].name);
+    n = put_columns(sql, n, false);
     n += (size_t)snprintf(sql + n, sizeof sql - n, ") VALUES(");
-    for (size_t i = 0; i < sq_column_count; i++)
-        n += (size_t)snprintf(sql + n, sizeof sql - n, "%s?", i ? "," : "");
+    n = put_columns(sql, n, true);
     snprintf(sql + n, sizeof sql - n, ") ON CONFLICT(event_id) DO NOTHING");
-    int rc = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->insert, NULL);
+    int rc = prepare_one(db, sql, &s->insert);
     if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v3(db, "SELECT canonical IS ?2, seq FROM " SQ_TABLE " WHERE event_id = ?1", -1,
-                                SQLITE_PREPARE_PERSISTENT, &s->find, NULL);
+        rc = prepare_one(db, "SELECT canonical IS ?2, seq FROM " SQ_TABLE " WHERE event_id = ?1", &s->find);
+    if (rc == SQLITE_OK)
+        rc = prepare_staging(s, db);
     return rc == SQLITE_OK ? AW_OK : sq_fail(s, db, rc, "cannot prepare");
 }
 
@@ -396,9 +444,11 @@ int32_t sq_open(struct sqlite_sink *s)
 
 void sq_close(struct sqlite_sink *s)
 {
-    sqlite3_finalize(s->insert);
-    sqlite3_finalize(s->find);
-    s->insert = s->find = NULL;
+    sqlite3_stmt **const all[] = {&s->insert, &s->find, &s->stage, &s->move, &s->drop};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        sqlite3_finalize(*all[i]);
+        *all[i] = NULL;
+    }
     sqlite3_close(s->db);
     s->db = NULL;
 }

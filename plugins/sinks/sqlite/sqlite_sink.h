@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Parts: sink_sqlite.c (class, options, life), sqlite_schema.c (opening, pragmas, tables, migration), sqlite_write.c
- * (batches, flush, position), sqlite_read.c (the query extension).
+ * (batches, flush, position), sqlite_stage.c (stage, commit, rollback), sqlite_read.c (the query extension).
  *
  * Threads: the host serialises the calls on an instance, so its connection needs no mutex of SQLite. health() is
  * guarded by `lock`. Each read of the query extension has a connection of its own and uses only settings.
@@ -18,8 +18,9 @@
 
 #include "audit/plugin.h"
 
-#define SQ_SCHEMA_VERSION 1 /* PRAGMA user_version */
+#define SQ_SCHEMA_VERSION 2 /* PRAGMA user_version; 2: the table of staged events */
 #define SQ_TABLE "audit_events"
+#define SQ_STAGED "audit_staged" /* token, and the columns of SQ_TABLE */
 
 struct sqlite_sink {
     const struct aw_host *host;
@@ -33,6 +34,7 @@ struct sqlite_sink {
 
     sqlite3 *db; /* NULL: opened at the next write */
     sqlite3_stmt *insert, *find;
+    sqlite3_stmt *stage, *move, *drop; /* of staged events: in, to the table, away; the token is the last parameter */
     dev_t dev;
     ino_t ino;
     bool started;
@@ -41,6 +43,7 @@ struct sqlite_sink {
     uint64_t busy_began;
     uint64_t stored_seq, flushed_seq;
     uint64_t conflict_logged_ns;
+    char **tokens; /* what in_doubt() returned last, NULL-ended, or NULL */
 
     pthread_mutex_t lock; /* health; held for copies only */
     struct aw_health health;
@@ -74,6 +77,31 @@ int sq_int(sqlite3 *db, const char *sql, int64_t *ret);
 int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *result);
 int32_t sq_flush(void *sink, uint64_t deadline_ns, uint64_t *ret_durable_seq);
 int32_t sq_position(void *sink, struct aw_position *ret);
+
+/* The rows of one transaction. */
+struct sq_job {
+    const struct aw_batch *batch;
+    uint8_t *status;
+    size_t end; /* events [0, end) are in this transaction */
+    size_t duplicates;
+    int32_t code; /* with a failure */
+};
+int sq_exec(struct sqlite_sink *s, const char *sql);
+int sq_end(struct sqlite_sink *s); /* COMMIT */
+/* SQLITE_OK, another rc, or -1 with *ret_code set: the host failed. */
+int sq_bind_event(struct sqlite_sink *s, sqlite3_stmt *st, const struct aw_event *event, int32_t *ret_code);
+/* One event into the table. SQLITE_OK (its status is set), SQLITE_ABORT (the transaction is gone, begin again), or
+ * another rc; -1: job->code. */
+int sq_insert_event(struct sqlite_sink *s, struct sq_job *job, size_t i);
+void sq_forget(struct sq_job *job); /* statuses but REJECTED go back to unknown */
+/* After a failed transaction: rolls back, closes the connection when that may help; AW_E_* with its text. */
+int32_t sq_fail_transaction(struct sqlite_sink *s, int rc, const struct sq_job *job, const char *what);
+/* Makes what is committed durable where COMMIT does not. AW_OK or AW_E_*. */
+int32_t sq_make_durable(struct sqlite_sink *s);
+
+/* ---- sqlite_stage.c ---- */
+extern const struct aw_sink_transaction sq_transaction;
+void sq_forget_tokens(struct sqlite_sink *s);
 
 /* ---- sqlite_read.c ---- */
 extern const struct aw_sink_query sq_query;

@@ -26,8 +26,7 @@ static int bind_text(sqlite3_stmt *st, int at, struct aw_str s)
     return sqlite3_bind_text64(st, at, s.ptr != NULL ? s.ptr : "", s.len, SQLITE_STATIC, SQLITE_UTF8);
 }
 
-/* SQLITE_OK, another rc, or -1 with *ret_code set: the host failed. */
-static int bind_event(struct sqlite_sink *s, const struct aw_event *event, int32_t *ret_code)
+int sq_bind_event(struct sqlite_sink *s, sqlite3_stmt *st, const struct aw_event *event, int32_t *ret_code)
 {
     const struct aw_host *h = s->host;
     for (size_t i = 0; i < sq_column_count; i++) {
@@ -36,17 +35,15 @@ static int bind_event(struct sqlite_sink *s, const struct aw_event *event, int32
         uint64_t number;
         int rc, at = (int)i + 1;
         if (c->source == SQ_NUMBER) {
-            rc = h->event_number(event, c->id, &number) == AW_OK
-                     ? sqlite3_bind_int64(s->insert, at, (sqlite3_int64)number)
-                     : sqlite3_bind_null(s->insert, at);
+            rc = h->event_number(event, c->id, &number) == AW_OK ? sqlite3_bind_int64(st, at, (sqlite3_int64)number)
+                                                                 : sqlite3_bind_null(st, at);
         } else if (c->source == SQ_JSON) {
             *ret_code = h->event_encoded(event, "json", &text);
             if (*ret_code != AW_OK)
                 return -1;
-            rc = bind_text(s->insert, at, text);
+            rc = bind_text(st, at, text);
         } else
-            rc = h->event_field(event, c->id, &text) == AW_OK ? bind_text(s->insert, at, text)
-                                                              : sqlite3_bind_null(s->insert, at);
+            rc = h->event_field(event, c->id, &text) == AW_OK ? bind_text(st, at, text) : sqlite3_bind_null(st, at);
         if (rc != SQLITE_OK)
             return rc;
     }
@@ -80,25 +77,15 @@ static bool row_is_at_fault(int rc)
     return primary == SQLITE_CONSTRAINT || primary == SQLITE_TOOBIG || primary == SQLITE_MISMATCH;
 }
 
-struct job {
-    const struct aw_batch *batch;
-    uint8_t *status;
-    size_t end; /* events [0, end) are in this transaction */
-    size_t duplicates;
-    int32_t code; /* with a failure */
-};
-
-static int exec(struct sqlite_sink *s, const char *sql)
+int sq_exec(struct sqlite_sink *s, const char *sql)
 {
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 }
 
-/* One event. SQLITE_OK (its status is set), SQLITE_ABORT (the transaction is gone, begin again), or another rc; -1:
- * job->code. */
-static int insert_event(struct sqlite_sink *s, struct job *job, size_t i)
+int sq_insert_event(struct sqlite_sink *s, struct sq_job *job, size_t i)
 {
     const struct aw_event *event = job->batch->events[i];
-    int rc = bind_event(s, event, &job->code);
+    int rc = sq_bind_event(s, s->insert, event, &job->code);
     if (rc == -1)
         return -1;
     if (rc == SQLITE_OK)
@@ -122,7 +109,7 @@ static int insert_event(struct sqlite_sink *s, struct job *job, size_t i)
     return rc;
 }
 
-static void forget(struct job *job)
+void sq_forget(struct sq_job *job)
 {
     for (size_t i = 0; i < job->batch->count; i++)
         if (job->status[i] != AW_EVENT_REJECTED)
@@ -130,29 +117,34 @@ static void forget(struct job *job)
     job->duplicates = 0;
 }
 
-/* All events of the batch up to the deadline. SQLITE_OK: committed. */
-static int run_transaction(struct sqlite_sink *s, struct job *job)
+int sq_end(struct sqlite_sink *s)
 {
-    int rc = exec(s, "BEGIN IMMEDIATE");
+    int rc = sq_exec(s, "COMMIT");
+    if ((rc & 0xff) == SQLITE_IOERR)
+        s->wal_suspect = true; /* the frames may be in the log without being on disk */
+    return rc;
+}
+
+/* All events of the batch up to the deadline. SQLITE_OK: committed. */
+static int run_transaction(struct sqlite_sink *s, struct sq_job *job)
+{
+    int rc = sq_exec(s, "BEGIN IMMEDIATE");
     for (size_t i = 0; rc == SQLITE_OK && i < job->batch->count; i++) {
         if (i % DEADLINE_STEP == DEADLINE_STEP - 1 && s->deadline_ns != 0 && s->host->mono_ns() >= s->deadline_ns)
             break; /* what is in is committed, the rest comes again */
         job->end = i + 1;
         if (job->status[i] == AW_EVENT_REJECTED)
             continue;
-        rc = insert_event(s, job, i);
+        rc = sq_insert_event(s, job, i);
         if (rc == SQLITE_ABORT) { /* a trigger's RAISE(ROLLBACK): once more without that row */
-            forget(job);
-            rc = exec(s, "BEGIN IMMEDIATE");
+            sq_forget(job);
+            rc = sq_exec(s, "BEGIN IMMEDIATE");
             i = SIZE_MAX;
         }
     }
     if (rc != SQLITE_OK)
         return rc;
-    rc = exec(s, "COMMIT");
-    if ((rc & 0xff) == SQLITE_IOERR)
-        s->wal_suspect = true; /* the frames may be in the log without being on disk */
-    return rc;
+    return sq_end(s);
 }
 
 /* Makes the log durable where COMMIT does not. 0 or -errno. */
@@ -175,14 +167,14 @@ static int32_t fail_wal(struct sqlite_sink *s, int e)
     return sq_set_health(s, AW_E_UNAVAILABLE, "cannot sync the write-ahead log");
 }
 
-static int32_t finish(struct sqlite_sink *s, struct job *job)
+static int32_t finish(struct sqlite_sink *s, struct sq_job *job)
 {
     bool durable = s->full;
     uint64_t seq;
     if (!durable && (job->batch->flags & AW_BATCH_MUST_BE_DURABLE) != 0) {
         int e = sync_wal(s);
         if (e < 0) {
-            forget(job);
+            sq_forget(job);
             return fail_wal(s, e);
         }
         durable = true;
@@ -204,10 +196,36 @@ static int32_t finish(struct sqlite_sink *s, struct job *job)
                                         : AW_OK;
 }
 
+int32_t sq_fail_transaction(struct sqlite_sink *s, int rc, const struct sq_job *job, const char *what)
+{
+    int32_t r = rc == -1 ? aw_host_error(s->host, job->code == AW_E_UNSUPPORTED ? AW_E_INTERNAL : job->code,
+                                         "the host cannot render an event")
+                         : sq_fail(s, s->db, rc, what);
+    sqlite3_stmt *const all[] = {s->insert, s->stage, s->move, s->drop};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        sqlite3_reset(all[i]);
+        sqlite3_clear_bindings(all[i]);
+    }
+    if (!sqlite3_get_autocommit(s->db))
+        sq_exec(s, "ROLLBACK");
+    if (!sqlite3_get_autocommit(s->db) || (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT ||
+        rc == SQLITE_READONLY_DBMOVED)
+        sq_close(s); /* a fresh connection looks at the files anew */
+    return r;
+}
+
+int32_t sq_make_durable(struct sqlite_sink *s)
+{
+    if (s->full)
+        return AW_OK;
+    int e = sync_wal(s);
+    return e < 0 ? fail_wal(s, e) : AW_OK;
+}
+
 int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *result)
 {
     struct sqlite_sink *s = sink;
-    struct job job = {batch, result->status, 0, 0, AW_OK};
+    struct sq_job job = {batch, result->status, 0, 0, AW_OK};
     if (!s->started)
         return aw_host_error(s->host, AW_E_INTERNAL, "%s: write before start", s->path);
     s->deadline_ns = batch->deadline_ns;
@@ -219,18 +237,8 @@ int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *res
         sqlite3_clear_bindings(s->insert);
         return finish(s, &job);
     }
-    forget(&job);
-    r = rc == -1 ? aw_host_error(s->host, job.code == AW_E_UNSUPPORTED ? AW_E_INTERNAL : job.code,
-                                 "the host cannot render an event")
-                 : sq_fail(s, s->db, rc, "cannot store");
-    sqlite3_reset(s->insert);
-    sqlite3_clear_bindings(s->insert);
-    if (!sqlite3_get_autocommit(s->db))
-        exec(s, "ROLLBACK");
-    if (!sqlite3_get_autocommit(s->db) || (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT ||
-        rc == SQLITE_READONLY_DBMOVED)
-        sq_close(s); /* a fresh connection looks at the files anew */
-    return r;
+    sq_forget(&job);
+    return sq_fail_transaction(s, rc, &job, "cannot store");
 }
 
 int32_t sq_flush(void *sink, uint64_t deadline_ns, uint64_t *ret_durable_seq)

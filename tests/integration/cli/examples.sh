@@ -14,6 +14,8 @@ printf '#!/bin/sh\nexec "%s" "$@"\n' "$aw" >bin/run && chmod +x bin/run && mv bi
 
 mkdir manual && cd manual || exit 99
 events 20 >events.jsonl
+echo anna@example.com >name.txt
+echo 'a key of pseudonyms, long enough for it' >key
 sed -n 's/^\$ //p' "$top_srcdir/docs/auditwell.1.scd" >commands
 [ -s commands ] || fail "the manual has examples"
 while read -r line; do
@@ -28,6 +30,8 @@ auditwell init >/dev/null || fail "init"
 auditwell init --force -d . >/dev/null
 events 20 >events.jsonl
 auditwell log -q -c audit.conf events.jsonl
+echo anna@example.com >name.txt
+echo 'a key of pseudonyms, long enough for it' >key
 auditwell help --table | cut -f1 | grep -v -x -e - | sort -u >subcommands
 while read -r command; do
     auditwell "$command" --help | sed -n '/^Examples:/,/^$/s/^  //p' >>commands

@@ -48,7 +48,7 @@ cp out overview
 
 "$aw" help --table >table || fail "help --table"
 commands=$(cut -f1 table | grep -v -x -e - | sort -u)
-is "the subcommands of this release" "check help init log metrics plugins query stats tail verify version" "$(echo $commands)"
+is "the subcommands of this release" "check deadletter help init journal log metrics plugins pseudonym query stats tail verify version" "$(echo $commands)"
 for command in $commands; do
     exits "$command --help" 0 "$aw" "$command" --help
     has "$command --help: usage" out "Usage: auditwell $command [OPTION…]"
@@ -64,7 +64,7 @@ for command in $commands; do
 done
 exits "help --json" 0 "$aw" help --json
 if [ -n "${PYTHON3-}" ]; then
-    is "help --json is JSON" 11 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
+    is "help --json is JSON" 14 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
 else
     skip "help --json is JSON" "python3 is not there"
 fi
@@ -111,7 +111,7 @@ if command -v bash >/dev/null 2>&1; then
         bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _auditwell; printf "%s\n" "${COMPREPLY[@]}"' \
             bash "$completion" "$@" | sort | tr '\n' ' '
     }
-    is "first word" "check help init log metrics plugins query stats tail verify version " "$(complete_words auditwell '')"
+    is "first word" "check deadletter help init journal log metrics plugins pseudonym query stats tail verify version " "$(complete_words auditwell '')"
     is "beginning of a subcommand" "verify version " "$(complete_words auditwell ver)"
     is "behind -c FILE" "stats " "$(complete_words auditwell -c audit.conf st)"
     is "behind --config=FILE" "stats " "$(complete_words auditwell --config = audit.conf st)"

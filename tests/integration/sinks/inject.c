@@ -58,6 +58,7 @@ void inject_arm(enum inject_kind which, long which_call, int errnum, bool go_on,
     on = go_on;
     drop = drop_pages;
     calls = 0;
+    synced_count = 0; /* files of this life only: there is not room for those of all */
     fired = half_done = also_truncate = false;
     armed = true;
 }

@@ -68,6 +68,16 @@ void mh_event_free(struct aw_event *e);
 int32_t mh_write(struct mh_instance *m, uint64_t from, uint64_t to, uint32_t flags, uint8_t *status);
 int32_t mh_write_events(struct mh_instance *m, struct aw_event *const *events, size_t count, uint32_t flags,
                         uint64_t deadline_ns, uint8_t *status);
+/* The transaction extension. NULL: the class has none. */
+const struct aw_sink_transaction *mh_tx(struct mh_instance *m);
+int32_t mh_stage(struct mh_instance *m, uint64_t from, uint64_t to, const char *token, uint8_t *status);
+int32_t mh_stage_events(struct mh_instance *m, struct aw_event *const *events, size_t count, uint64_t deadline_ns,
+                        const char *token, uint8_t *status);
+int32_t mh_commit(struct mh_instance *m, const char *token);
+int32_t mh_rollback(struct mh_instance *m, const char *token);
+/* The tokens in doubt, sorted, with a blank between; "" = none. Valid until the next call. Fails the test on an error.
+ */
+const char *mh_in_doubt(struct mh_instance *m);
 bool mh_all(const uint8_t *status, size_t count, uint8_t want);
 
 /* Reads all rows of a created instance. Calls fn for each (may be NULL); returns rows, or -1 with the error in mh. */

@@ -16,7 +16,8 @@ static void test_counts(void)
     CU_ASSERT_EQUAL(mh_write(m, 11, 15, 0, NULL), AW_OK);
     CU_ASSERT_EQUAL(mh_metric(m, "null_events_total"), 15);
     CU_ASSERT_TRUE(mh_metric(m, "null_bytes_total") > 15 * 500);
-    CU_ASSERT_PTR_NULL(m->class->extension);
+    CU_ASSERT_PTR_NULL(m->class->extension(m->sink, AW_EXT_SINK_POSITION));
+    CU_ASSERT_PTR_NULL(m->class->extension(m->sink, AW_EXT_SINK_QUERY));
     mh_destroy(m);
 }
 

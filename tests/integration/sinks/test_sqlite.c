@@ -95,7 +95,7 @@ static void test_rows(void)
     CU_ASSERT_EQUAL(mh_write(m, 101, 101, 0, NULL), AW_OK);
     mh_destroy(m);
     CU_ASSERT_TRUE(db_holds(path, 1, 101));
-    CU_ASSERT_STRING_EQUAL(db_text(path, "PRAGMA user_version"), "1");
+    CU_ASSERT_STRING_EQUAL(db_text(path, "PRAGMA user_version"), "2");
     CU_ASSERT_STRING_EQUAL(db_text(path, "PRAGMA journal_mode"), "wal");
     CU_ASSERT_STRING_EQUAL(db_text(path, "PRAGMA integrity_check"), "ok");
     free(path);
@@ -345,7 +345,7 @@ static void test_broken_databases(void)
     sqlite3 *db = db_open(path);
     db_run(db, "CREATE TABLE audit_events(event_id TEXT PRIMARY KEY); PRAGMA user_version = 7");
     CU_ASSERT_EQUAL(mh_start(m), AW_E_CONFIG);
-    CU_ASSERT_PTR_NOT_NULL(strstr(m->error, "schema version 7, this auditwell knows up to 1"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(m->error, "schema version 7, this auditwell knows up to 2"));
     CU_ASSERT_EQUAL(mh_read(m, NULL, 10).code, AW_E_CONFIG);
     db_run(db, "DROP TABLE audit_events; PRAGMA user_version = 1");
     CU_ASSERT_EQUAL(mh_start(m), AW_E_CONFIG);
@@ -391,7 +391,7 @@ static void test_migration(void)
     CU_ASSERT_EQUAL(rows.code, AW_E_CONFIG);
     CU_ASSERT_PTR_NOT_NULL(strstr(m->error, "no seq and canonical columns"));
     CU_ASSERT_EQUAL(mh_start(m), AW_OK);
-    CU_ASSERT_TRUE(mh_logged(m, "to schema version 1"));
+    CU_ASSERT_TRUE(mh_logged(m, "to schema version 2"));
     CU_ASSERT_EQUAL(mh_position(m, &pos), AW_E_NOTFOUND);
     CU_ASSERT_EQUAL(mh_write(m, 1, 20, 0, NULL), AW_OK);
     CU_ASSERT_EQUAL(mh_write(m, 1, 20, 0, NULL), AW_OK);
@@ -399,7 +399,7 @@ static void test_migration(void)
     CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
     CU_ASSERT_STRING_EQUAL(db_text(path, "SELECT count(*) FROM audit_events"), "21");
     CU_ASSERT_STRING_EQUAL(db_text(path, "SELECT actor_id FROM audit_events WHERE event_id = 'old-1'"), "u1");
-    CU_ASSERT_STRING_EQUAL(db_text(path, "PRAGMA user_version"), "1");
+    CU_ASSERT_STRING_EQUAL(db_text(path, "PRAGMA user_version"), "2");
     CU_ASSERT_TRUE(db_holds(path, 1, 20));
     mh_clear(m);
     CU_ASSERT_EQUAL(mh_read(m, NULL, 10).count, 20);
