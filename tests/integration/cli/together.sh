@@ -84,6 +84,8 @@ is "the database, too" 200 "$("$aw" query --json sqlite:a/audit.db 2>err | wc -l
 mkdir -p gone/deep
 events 10 | "$aw" -c a/audit.conf log -q || fail "events"
 is "then all get all" "220 220" "$(lines a/audit.jsonl) $("$aw" query --json sqlite:a/audit.db 2>err | wc -l | tr -d ' ')"
-is "a new one gets what is kept" 220 "$(lines gone/deep/far.jsonl)"
+far=$(lines gone/deep/far.jsonl) # how much that is depends on what the journal still had to keep
+[ "$far" -ge 20 ] && [ "$far" -le 220 ] && tail -n "$far" a/audit.jsonl | cmp -s - gone/deep/far.jsonl &&
+    pass "a new one gets what is kept" || fail "a new one gets what is kept" "$far events"
 exits "the file verifies at the end" 0 "$aw" verify a/audit.jsonl
 finish
