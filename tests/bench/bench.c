@@ -120,6 +120,7 @@ int main(int argc, char **argv)
     figures_pipeline(&b);
     figures_latency(&b);
     figures_durable(&b);
+    figures_delivery(&b);
     figures_cli(&b);
     figures_sqlite(&b);
     figures_verify(&b);

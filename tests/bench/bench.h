@@ -98,10 +98,11 @@ void rows_free(struct rows *rows);
 double limit_sqlite(const struct rows *rows, const char *path, size_t batch, const char *synchronous);
 const char *bench_sqlite_version(void);
 
-/* bench_pipeline.c, bench_stores.c: the figures */
+/* bench_pipeline.c, bench_delivery.c, bench_stores.c: the figures */
 void figures_pipeline(struct bench *b);
 void figures_latency(struct bench *b);
 void figures_durable(struct bench *b);
+void figures_delivery(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
 void figures_verify(struct bench *b);

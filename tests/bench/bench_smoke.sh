@@ -23,7 +23,8 @@ sed 's/^/# /' "$work/err" # what the command and the library said, to be read by
 [ $status -eq 0 ] || sed 's/^/# /' "$work/out"
 number='[0-9][0-9]*\(\.[0-9][0-9]*\)*'
 for name in limit_chain_hash limit_buffered_write json_journal builder_journal producers_4 latency_p50 latency_p99 \
-    latency_p99_9 durable_64 durable_64_preallocated durable_1024 durable_1024_preallocated cli_file sqlite_sink \
+    latency_p99_9 durable_64 durable_64_preallocated durable_1024 durable_1024_preallocated durable_producers_64 \
+    durable_producers_64_p50 durable_producers_64_p99 catch_up three_sinks_cpu cli_file sqlite_sink \
     verify_1_core verify_all_cores rss allocations_json allocations_builder; do
     c=$(grep -c "^bench $name value=$number unit=[A-Za-z/_]* limit=$number ratio=$number target=\(-\|$number\)\$" "$work/out")
     [ "$c" = 1 ]

@@ -8,7 +8,7 @@ gen_corpus_SOURCES = tests/bench/gen_corpus.c tests/bench/corpus.c tests/bench/c
 gen_corpus_CPPFLAGS = $(BENCH_CPPFLAGS)
 gen_corpus_LDADD =
 
-auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/bench_limits.c tests/bench/bench_pipeline.c \
+auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/bench_delivery.c tests/bench/bench_limits.c tests/bench/bench_pipeline.c \
 	tests/bench/bench_report.c tests/bench/bench_sqlite.c tests/bench/bench_stores.c tests/bench/bench_util.c \
 	tests/bench/corpus.c tests/bench/corpus.h
 auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS)
