@@ -236,6 +236,8 @@ static const char *host_text(struct settings_impl *s)
     }
     name[sizeof name - 1] = '\0';
     s->host_name = strdup(name);
+    if (!s->host_name)
+        PROBLEM(s, where_of(s, GROUP_TOP, "host"), "out of memory");
     return s->host_name;
 }
 

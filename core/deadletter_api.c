@@ -292,7 +292,7 @@ static int give_letter(const char *sink, int fd, const struct dl_index *x, const
     AW_AUTOFREE char *text = NULL;
     AW_AUTOFREE char *refused = NULL;
     AW_AUTOFREE char *reason = NULL;
-    struct dl_line line, newest;
+    struct dl_line line, newest = {.number = 0};
     char time[CLOCK_RFC3339_MAX];
     struct aw_deadletter letter = letter_of(sink, x, e);
     int rc = dl_index_line(fd, e, &text, &line);

@@ -27,7 +27,12 @@ const char *settings_own(struct settings_impl *s, char *string)
 
 static const char *own_copy(struct settings_impl *s, const char *text)
 {
-    return text ? settings_own(s, strdup(text)) : NULL;
+    char *copy = text ? strdup(text) : NULL;
+    if (text && !copy) { /* a sink must not vanish for want of its name */
+        (void)diag_problem(AW_ERR_NOMEM, "", "out of memory");
+        s->problems++;
+    }
+    return settings_own(s, copy);
 }
 
 static void apply_u32(const struct aw_config *c, const char *key, uint32_t *out)

@@ -14,7 +14,7 @@ static bool mark_goes(const struct dl_index *x, const bool *goes, const struct d
                       const struct dl_line *line)
 {
     struct aw_str rest = line->list, hash;
-    uint64_t first = line->letter, last = line->letter;
+    uint64_t first = line->letter, last = first;
     bool any = mark->type == DL_REJECTED || dl_next_range(&rest, &first, &last, &hash);
     for (; any; any = dl_next_range(&rest, &first, &last, &hash))
         for (size_t i = 0; i < x->count && x->entries[i].number <= last; i++)

@@ -357,7 +357,8 @@ static int mark(struct replay *r)
         else if (item->status != AW_EVENT_RETRY && item->status != AW_EVENT_REJECTED)
             done[n++] = item->entry->number;
     }
-    qsort(done, n, sizeof *done, by_number);
+    if (n > 0)
+        qsort(done, n, sizeof *done, by_number);
     if (n > 0 && rc == 0)
         rc = deadletter_mark(r->o->deadletters, done, n);
     if (rc < 0)

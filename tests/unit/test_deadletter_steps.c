@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -25,7 +26,7 @@ static bool strikes(void)
     if (!armed || (++steps != step_at && !(fail_all && steps > step_at)))
         return false;
     if (step_dies)
-        _exit(77);
+        (void)kill(getpid(), SIGKILL); /* as it would be, and without a last word of valgrind */
     errno = EIO;
     return true;
 }
@@ -141,7 +142,7 @@ static void death_at_every_step(void)
         }
         int status = 0;
         CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
-        died = WIFEXITED(status) && WEXITSTATUS(status) == 77;
+        died = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
         if (!died)
             CU_ASSERT_EQUAL(status, 0);
         judge(0, at);
