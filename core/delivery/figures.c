@@ -64,7 +64,6 @@ void worker_publish(struct delivery *d)
     char error[sizeof d->last_error];
     pthread_mutex_lock(&d->mutex);
     memcpy(error, d->last_error, sizeof error);
-    bool stopped = d->stop_for_good || d->failed_for_good; /* by itself, or with its group */
     pthread_mutex_unlock(&d->mutex);
     if (d->count > 0 && d->oldest_seq <= d->position)
         worker_saw_oldest(d, d->views[0].head->seq, d->views[0].head->sealed_ns);
@@ -83,7 +82,7 @@ void worker_publish(struct delivery *d)
         [METRICS_SINK_FAILURES] = d->failures,
         [METRICS_SINK_LAST_SUCCESS_NS] = d->last_success_ns,
         [METRICS_SINK_BREAKER] = (uint64_t)d->breaker.state,
-        [METRICS_SINK_STOPPED] = stopped,
+        [METRICS_SINK_STOPPED] = d->stop_for_good || d->halted,
         [METRICS_SINK_LAST_ERROR] = (uint64_t)(int64_t)d->last_error_code,
         [METRICS_SINK_OLDEST_SEQ] = d->oldest_seq > d->position ? d->oldest_seq : 0,
         [METRICS_SINK_OLDEST_NS] = d->oldest_ns,

@@ -368,9 +368,13 @@ static void tell_members(struct together *g, const struct delivery *culprit)
     for (size_t i = 0; i < g->count; i++) {
         struct delivery *d = g->members[i].d;
         pthread_mutex_lock(&d->mutex);
-        d->failed_for_good = g->halted;
         if (culprit && d != culprit)
             snprintf(d->last_error, sizeof d->last_error, "waits for sink \"%s\", which stopped", culprit->name);
+        pthread_mutex_unlock(&d->mutex);
+        d->halted = g->halted && d != culprit;
+        worker_publish(d); /* who is told finds the figures that go with it */
+        pthread_mutex_lock(&d->mutex);
+        d->failed_for_good = g->halted;
         pthread_cond_broadcast(&d->changed);
         pthread_mutex_unlock(&d->mutex);
         worker_signal(d);

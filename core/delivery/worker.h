@@ -69,6 +69,7 @@ struct delivery {
 
     bool started;          /* the plugin's start() succeeded, stop() has not been called */
     bool stop_for_good;    /* shadow of failed_for_good */
+    bool halted;           /* the same, because of another one of its group */
     uint64_t given_seq;    /* the last event of the last batch */
     uint64_t accepted_seq; /* up to here everything is settled or ACCEPTED */
     bool flush_pending;    /* something ACCEPTED waits for flush() */
