@@ -4,7 +4,7 @@ if HAVE_CUNIT
 if SINK_SQLITE
 check_PROGRAMS += fault.t oracle.t
 TESTS += fault.t oracle.t
-fault_t_SOURCES = tests/fault/fault.c tests/fault/inject.c tests/fault/inject.h tests/fault/oracle.c tests/fault/oracle.h \
+fault_t_SOURCES = tests/fault/fault.c tests/fault/inject.c tests/fault/inject.h tests/fault/wrap_open.h tests/fault/oracle.c tests/fault/oracle.h \
 	tests/fault/rig.c tests/fault/rig.h
 fault_t_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit -I$(top_srcdir)/tests/fault
 fault_t_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
@@ -37,7 +37,7 @@ endif
 
 check_PROGRAMS += power.t
 TESTS += power.t
-power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h \
+power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h tests/fault/wrap_open.h \
 	tests/fault/disk_private.h tests/fault/oracle.c tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
 power_t_CPPFLAGS = $(fault_t_CPPFLAGS)
 power_t_CFLAGS = $(fault_t_CFLAGS)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 module=$top_builddir/tests/integration/cli/.libs/sink_picky.so
-[ -f "$module" ] || { echo "1..0 # SKIP the test's plugin is not built"; exit 0; }
+[ -f "$module" ] || { echo "Bail out! the test's plugin is not built: $module"; exit 1; }
 mkdir plugins && cp "$module" plugins/ && chmod 755 plugins && chmod 644 plugins/sink_picky.so
 AUDITWELL_PLUGIN_PATH=$work/plugins${AUDITWELL_PLUGIN_PATH:+:$AUDITWELL_PLUGIN_PATH}
 export AUDITWELL_PLUGIN_PATH
