@@ -301,13 +301,8 @@ void delivery_reopen(struct delivery *d)
         journal_wake(d->journal);
 }
 
-int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
+struct timespec worker_ask_to_stop(struct delivery *d, uint64_t deadline_mono_ns)
 {
-    if (d->group)
-        return together_stop(d, deadline_mono_ns);
-    if (!d->thread_started)
-        return d->abandoned ? -ETIMEDOUT : 0;
-    uint64_t head = journal_head(d->journal);
     pthread_mutex_lock(&d->mutex);
     d->stop_requested = true;
     d->stop_deadline_ns = deadline_mono_ns;
@@ -315,8 +310,18 @@ int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
     pthread_mutex_unlock(&d->mutex);
     journal_wake(d->journal);
     /* A second more than the deadline: the worker itself needs a moment to leave at it. */
-    struct timespec until = worker_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u
-                                                                                        : deadline_mono_ns);
+    return worker_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u
+                                                                       : deadline_mono_ns);
+}
+
+int delivery_stop(struct delivery *d, uint64_t deadline_mono_ns)
+{
+    if (d->group)
+        return together_stop(d, deadline_mono_ns);
+    if (!d->thread_started)
+        return d->abandoned ? -ETIMEDOUT : 0;
+    uint64_t head = journal_head(d->journal);
+    struct timespec until = worker_ask_to_stop(d, deadline_mono_ns);
     pthread_mutex_lock(&d->mutex);
     while (!d->ended && !d->abandoned) {
         /* outside of the plugin it is on its way, and comes to its end */

@@ -189,14 +189,7 @@ int together_stop(struct delivery *d, uint64_t deadline_mono_ns)
     if (!d->thread_started)
         return d->abandoned ? -ETIMEDOUT : 0;
     uint64_t head = journal_head(d->journal);
-    pthread_mutex_lock(&d->mutex);
-    d->stop_requested = true;
-    d->stop_deadline_ns = deadline_mono_ns;
-    worker_call(d);
-    pthread_mutex_unlock(&d->mutex);
-    journal_wake(d->journal);
-    struct timespec until = worker_timespec(deadline_mono_ns < UINT64_MAX - 1000000000u ? deadline_mono_ns + 1000000000u
-                                                                                        : deadline_mono_ns);
+    struct timespec until = worker_ask_to_stop(d, deadline_mono_ns);
     pthread_mutex_lock(&d->mutex);
     while (!d->ended && !g->abandoned) {
         if (pthread_cond_timedwait(&d->changed, &d->mutex, &until) != ETIMEDOUT || d->ended)

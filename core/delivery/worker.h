@@ -106,6 +106,8 @@ int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *r
 /* With d->mutex held: whoever serves this sink looks at what is wanted. */
 void worker_call(struct delivery *d);
 struct timespec worker_timespec(uint64_t deadline_ns);
+/* Tells whoever serves this sink; returns until when to wait for its end. */
+struct timespec worker_ask_to_stop(struct delivery *d, uint64_t deadline_mono_ns);
 
 /* Wakes who waits for this sink, after something of it has settled or ended. */
 void worker_signal(struct delivery *d);
