@@ -256,6 +256,36 @@ static void test_behind_the_oldest(void)
     CU_ASSERT_EQUAL(journal_close(j), 0);
 }
 
+/* What a power loss could take from the journal is given to nobody; who waits for it syncs it. */
+static void test_only_what_is_on_the_disk(void)
+{
+    struct journal_options o;
+    struct journal *j = fresh("durable", &o); /* no background sync */
+    CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+    struct journal_cursor *c = NULL;
+    CU_ASSERT_EQUAL_FATAL(journal_cursor_open(j, "a", JOURNAL_FROM_STORED, &c), 0);
+    uint64_t give_up = clock_mono_ns() + 20000000000u;
+    for (uint64_t first = 1; first <= 11; first += 10) {
+        support_fill(j, first, 10, 1, 20);
+        while (journal_written(j) < first + 9 && clock_mono_ns() < give_up)
+            clock_sleep_ns(1000000);
+        CU_ASSERT_EQUAL(journal_written(j), first + 9);
+        CU_ASSERT_EQUAL(journal_durable(j), first - 1);
+        CU_ASSERT_EQUAL(read_one(c), 0);
+        CU_ASSERT_EQUAL(journal_cursor_passed(c), first - 1);
+        int rc = -ETIMEDOUT;
+        while (rc == -ETIMEDOUT && clock_mono_ns() < give_up)
+            rc = journal_cursor_wait(c, give_up);
+        CU_ASSERT_EQUAL(rc, 0);
+        CU_ASSERT_EQUAL(journal_durable(j), first + 9);
+        for (uint64_t seq = first; seq < first + 10; seq++)
+            CU_ASSERT_EQUAL(read_one(c), seq);
+    }
+    journal_cursor_close(c);
+    CU_ASSERT_EQUAL(journal_close(j), 0);
+}
+
 HARNESS_MAIN("cursor", {"positions", test_positions}, {"half of the file is damaged", test_half_damaged},
              {"damage while the journal is open", test_damage_while_open}, {"batches", test_batches},
-             {"waiting", test_waiting}, {"behind the oldest kept event", test_behind_the_oldest})
+             {"waiting", test_waiting}, {"behind the oldest kept event", test_behind_the_oldest},
+             {"only what is on the disk is read", test_only_what_is_on_the_disk})

@@ -64,8 +64,16 @@ static void low_disk_stops_taking_until_there_is_room(void)
     blocks_free = 1000; /* and with the next open at once */
     CU_ASSERT_EQUAL_FATAL(modes_open(&r, 0), 0);
     CU_ASSERT_EQUAL(modes_log(&r, "may.go", NULL), AW_ERR_DROPPED);
+    struct aw_stats s = {.struct_size = sizeof s};
+    CU_ASSERT_EQUAL(aw_stats(r.logger, &s), 0);
+    uint64_t head = s.head_seq;
+    (void)aw_close(r.logger, 0); /* there is no room for a record of it either */
     blocks_free = 0;
+    CU_ASSERT_EQUAL_FATAL(modes_open(&r, 0), 0);
+    CU_ASSERT_EQUAL(aw_stats(r.logger, &s), 0);
+    CU_ASSERT_EQUAL(s.head_seq, head + 1); /* the next start records it, whether or not anybody logs then */
     CU_ASSERT_EQUAL(aw_close(r.logger, 20000), 0);
+    CU_ASSERT_EQUAL(modes_lines_with(&r, "\"reason\":\"disk_low\""), 2);
 }
 
 /* ---- block ---- */

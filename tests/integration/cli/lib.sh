@@ -109,3 +109,10 @@ finish() {
     [ "$failed" -eq 0 ]
     exit
 }
+
+# FILE OFFSET: changes one byte there.
+flip() {
+    byte=$(dd if="$1" bs=1 skip="$2" count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+    # shellcheck disable=SC2059
+    printf "\\$(printf %o $(((byte + 1) % 256)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}

@@ -88,4 +88,29 @@ far=$(lines gone/deep/far.jsonl) # how much that is depends on what the journal 
 [ "$far" -ge 20 ] && [ "$far" -le 220 ] && tail -n "$far" a/audit.jsonl | cmp -s - gone/deep/far.jsonl &&
     pass "a new one gets what is kept" || fail "a new one gets what is kept" "$far events"
 exits "the file verifies at the end" 0 "$aw" verify a/audit.jsonl
+
+# ---- one of them does not get personal data ----
+together v all_or_nothing ",
+  { plugin = \"file\"; name = \"view\"; pii = \"drop\"; path = \"$work/v/view.jsonl\"; }"
+sed -i 's/^fanout/pii = ( "actor.ip" );\nfanout/' v/audit.conf
+for i in 1 2 3; do
+    printf '{"action":"a.b","outcome":"SUCCESS","actor":{"type":"user","id":"u%d","ip":"192.0.2.77"}}\n' $i
+done | "$aw" -c v/audit.conf log -q || fail "events"
+is "each sink has all" "3 3" "$(lines v/audit.jsonl) $(lines v/view.jsonl)"
+is "the one in full" 3 "$(grep -c -F 192.0.2.77 v/audit.jsonl)"
+is "the other without" 0 "$(grep -c -F 192.0.2.77 v/view.jsonl)"
+exits "which agree" 0 "$aw" verify file:v/view.jsonl --against file:v/audit.jsonl
+
+# ---- the journal's last event is gone: nobody waits for it ----
+together g all_or_nothing ",
+  { plugin = \"file\"; name = \"far\"; path = \"$work/g/gone/far/far.jsonl\"; }"
+events 3 | "$aw" -c g/audit.conf log -q --timeout 1ms >out 2>err
+is "the events wait" 0 "$(lines g/audit.jsonl)"
+offset=$("$aw" journal inspect 3 --path g/journal | sed -n 's/^offset *//p')
+flip g/journal/seg-0000000000000001.awj $((offset + 300)) # its header still tells its number
+rm g/journal/ring
+mkdir -p g/gone/far
+exits "the next flush ends" 0 "$aw" -c g/audit.conf log -q --timeout 5s </dev/null
+hasnt "and lacks nothing" err "not yet delivered"
+is "with what there is" "2 2" "$(lines g/audit.jsonl) $(lines g/gone/far/far.jsonl)"
 finish
