@@ -556,6 +556,7 @@ static int finish(struct journal *j)
     pthread_mutex_lock(&j->drain_lock);
     int rc2 = writer_roll(j);
     pthread_mutex_unlock(&j->drain_lock);
+    journal_publish(j); /* the keeper may not have come to it since the last event */
     return rc < 0 ? rc : rc2;
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "harness.h"
 #include "journal_support.h"
+#include "metrics/layout.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -288,8 +289,26 @@ static void test_modes(void)
     CU_ASSERT_EQUAL(journal_close(j), 0);
 }
 
+/* However soon it is closed after the last event: what is only counted now and then is counted then. */
+static void test_last_figures(void)
+{
+    struct journal_options o = fresh("figures");
+    static _Atomic uint64_t figures[METRICS_JOURNAL_FIGURES];
+    o.sync_interval_ns = 0; /* nothing wakes the keeper */
+    struct journal *j = support_open(&o);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+    journal_set_figures(j, figures);
+    CU_ASSERT_EQUAL(support_fill(j, 1, 12, 3, 10), 12);
+    CU_ASSERT_EQUAL(journal_close(j), 0);
+    CU_ASSERT_EQUAL(figures[METRICS_HEAD], 12);
+    CU_ASSERT_EQUAL(figures[METRICS_DURABLE], 12);
+    CU_ASSERT_EQUAL(figures[METRICS_SCOPES], 3);
+    CU_ASSERT(figures[METRICS_SEGMENTS] >= 1);
+}
+
 HARNESS_MAIN("journal", {"appends and reads back", test_append_and_read}, {"continues over restarts", test_restarts},
-             {"quota, trimming, restart", test_quota}, {"nothing goes without a reader", test_quota_without_reader},
+             {"its last figures", test_last_figures}, {"quota, trimming, restart", test_quota},
+             {"nothing goes without a reader", test_quota_without_reader},
              {"chain heads of 10,000 scopes survive trimming", test_snapshots}, {"without chains", test_unchained},
              {"another ring size", test_ring_resized}, {"a directory of no use", test_unusable_directory},
              {"only the owner reads", test_modes})
