@@ -28,8 +28,9 @@
 #define CURSOR_DIR "cursors"
 #define QUARANTINE_DIR "quarantine"
 #define WRITE_CHUNK (1u << 20)
-#define FULL_QUOTA 1u /* the segments take what journal.max_size allows */
-#define FULL_DISK 2u  /* the file system has less than journal.min_free left */
+#define ZERO_AHEAD (1u << 19) /* bytes of zeros that go to the disk ahead of small syncs */
+#define FULL_QUOTA 1u         /* the segments take what journal.max_size allows */
+#define FULL_DISK 2u          /* the file system has less than journal.min_free left */
 
 /* A word to sleep on. `sleepers` lets the waking side skip the system call. */
 struct waitpoint {
@@ -114,6 +115,8 @@ struct journal {
     uint64_t written_bytes;       /* ever, in this process */
     uint64_t looked_at_bytes;     /* written_bytes when the file system's free space was last looked at */
     struct snapshot snapshots[2]; /* [0] the newest, maybe growing; [1] the one before */
+    uint64_t synced_ns;           /* CLOCK_MONOTONIC: when the last sync began; 0 = none yet */
+    uint8_t *zeros;               /* ZERO_AHEAD bytes */
     uint8_t *scratch;             /* SCRATCH bytes for snapshot chunks and notes */
 
     /* ---- list_lock ---- */
@@ -175,6 +178,7 @@ int writer_begin(struct journal *j, uint64_t first_seq,
                  uint64_t prealloc); /* a fresh segment becomes the current one */
 int writer_put(struct journal *j, uint16_t kind, const void *payload, size_t len); /* one record of another kind */
 int writer_note_lost(struct journal *j);
+void writer_zero_ahead(struct journal *j); /* before a sync */
 
 /* ---- snapshot.c ---- (drain_lock held) */
 void snapshot_begin(struct journal *j); /* in the fresh current segment, if it is due */

@@ -437,7 +437,8 @@ static int apply_options(struct journal *j, const struct journal_options *o, uin
     j->diag = o->diag;
     j->path = strdup(o->path);
     j->scratch = malloc(SCRATCH);
-    int rc = j->path && j->scratch ? chain_table_create(&j->chains) : -ENOMEM;
+    j->zeros = calloc(1, ZERO_AHEAD); /* only read: pages that need no memory */
+    int rc = j->path && j->scratch && j->zeros ? chain_table_create(&j->chains) : -ENOMEM;
     return rc < 0 ? diag_problem(rc, o->path, "out of memory") : 0;
 }
 
@@ -482,6 +483,7 @@ static void release(struct journal *j)
             (void)fs_close(fds[i]);
     pthread_mutex_destroy(&j->drain_lock);
     pthread_mutex_destroy(&j->list_lock);
+    free(j->zeros);
     free(j->scratch);
     free(j->path);
     free(j);

@@ -77,6 +77,8 @@ struct segment {
     bool broken;     /* an fdatasync of it failed: its unsynced bytes prove nothing */
     uint64_t synced; /* bytes known to be on disk */
     uint64_t begun;  /* bytes whose way to the disk has begun */
+    uint64_t room;   /* bytes that were allocated for it, 0: none */
+    uint64_t zeroed; /* up to here zeros were written ahead of the records */
 };
 
 void segment_name(uint64_t first_seq, uint32_t number, char out[SEGMENT_NAME_MAX]);

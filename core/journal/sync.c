@@ -240,6 +240,7 @@ static int lead(struct journal *j)
     pthread_mutex_lock(&j->drain_lock);
     uint64_t head = atomic_load(&j->ring.header->head);
     int drained = atomic_load(&j->failed) ? 0 : writer_drain(j, head), rc = 0;
+    writer_zero_ahead(j);
     uint64_t target = atomic_load(&j->written_seq);
     bool ready[AW_ARRAY_LEN(j->snapshots)];
     for (size_t i = 0; i < AW_ARRAY_LEN(ready); i++)

@@ -11,6 +11,7 @@
 #define LAZY_NAP_NS 1000000u  /* after a few naps for nothing */
 #define LAZY_AFTER 10         /* naps */
 #define EAGER_NS 100000000u   /* after a sync, what is written goes to the disk at once */
+#define ZERO_SYNCS 4          /* that many syncs, at least, shall find ZERO_AHEAD */
 #define EAGER_UNIT 65536u     /* in whole multiples of this: of any page size, and worth a request */
 #define IDLE_AFTER 50         /* naps: then sleep until woken */
 #define RETRY_NS 20000000u    /* after a failed write */
@@ -30,6 +31,7 @@ int writer_begin(struct journal *j, uint64_t first_seq, uint64_t prealloc)
         return rc;
     s->first_seq = first_seq;
     s->synced = SEGMENT_DATA;
+    s->room = prealloc;
     atomic_init(&s->last_seq, first_seq - 1);
     atomic_init(&s->size, SEGMENT_DATA);
     rc = segments_insert(j, s);
@@ -230,6 +232,24 @@ static void begin_writeback(struct journal *j)
         return;
     fs_begin_writeback(s->fd, from, upto - from);
     s->begun = upto;
+}
+
+/* A block that was only allocated becomes a written one in the file system's own journal, with the first sync that
+ * reaches into it; over zeros that are on the disk already a sync writes its data and nothing else. So where small
+ * syncs follow each other, one of them takes zeros along for the next ones. To readers allocated and zero are the same,
+ * and what goes wrong here shows with the sync. */
+void writer_zero_ahead(struct journal *j)
+{
+    struct segment *s = j->current;
+    uint64_t before = j->synced_ns, now = clock_mono_ns();
+    j->synced_ns = now;
+    if (!s || before == 0 || now - before > EAGER_NS)
+        return;
+    uint64_t size = atomic_load(&s->size);
+    if (size <= s->zeroed || size >= s->room || size - s->synced > ZERO_AHEAD / ZERO_SYNCS)
+        return;
+    uint64_t len = s->room - size < ZERO_AHEAD ? s->room - size : ZERO_AHEAD;
+    s->zeroed = fs_pwrite_all(s->fd, j->zeros, (size_t)len, size, NULL) < 0 ? s->room : size + len;
 }
 
 /* One round. Returns whether there was work; *ret_rc < 0: it could not be done. */
