@@ -30,9 +30,9 @@ void futex_sleep(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_mo
                   FUTEX_BITSET_MATCH_ANY);
 }
 
-void futex_wake(_Atomic uint32_t *word, int count)
+int futex_wake(_Atomic uint32_t *word, int count)
 {
-    (void)syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+    return (int)syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
 }
 
 static inline void relax(void)
@@ -86,7 +86,7 @@ void brief_unlock_slow(struct brief_lock *lock)
         if (atomic_compare_exchange_weak_explicit(&lock->state, &old, (old - WAITER) | WOKEN, memory_order_relaxed,
                                                   memory_order_relaxed)) {
             atomic_fetch_add_explicit(&lock->tickets, 1, memory_order_release);
-            futex_wake(&lock->tickets, 1);
+            (void)futex_wake(&lock->tickets, 1);
             return;
         }
     }

@@ -10,7 +10,7 @@
 /* Sleeps while *word == expected, until woken or the deadline (CLOCK_MONOTONIC ns). May return early; the caller looks
  * again. */
 void futex_sleep(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_mono_ns);
-void futex_wake(_Atomic uint32_t *word, int count);
+int futex_wake(_Atomic uint32_t *word, int count); /* how many were woken */
 
 /* A lock for short critical sections on machines with fewer cores than threads. Whoever comes first gets it (no queue),
  * a waiter spins shortly before it sleeps, and at most one sleeper at a time is being woken: so a saturated lock costs

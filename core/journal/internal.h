@@ -32,6 +32,8 @@
 #define FULL_QUOTA 1u         /* the segments take what journal.max_size allows */
 #define FULL_DISK 2u          /* the file system has less than journal.min_free left */
 
+#define ROUND_ENDED 1u
+
 /* A word to sleep on. `sleepers` lets the waking side skip the system call. */
 struct waitpoint {
     _Atomic uint32_t word, sleepers;
@@ -105,8 +107,15 @@ struct journal {
     _Atomic bool notes_wanted;  /* `missing` grew: write a note */
     _Atomic uint64_t trim_hint; /* an ack at or beyond this may free a segment */
     _Atomic uint32_t wakes;
-    struct waitpoint writer, keeper, room, readers, sync_done;
-    _Atomic uint32_t sync_lead; /* 1: somebody syncs */
+    struct waitpoint writer, keeper, room, readers;
+
+    /* ---- group commit, see sync.c ---- */
+    _Atomic uint32_t sync_lead;  /* LEAD_* */
+    _Atomic uint64_t round;      /* twice the number of the last round that began, + ROUND_ENDED */
+    _Atomic uint64_t covered[2]; /* by number modulo 2: up to which seq the round makes durable */
+    _Atomic uint64_t good_round; /* the last one that succeeded */
+    _Atomic uint64_t woken;      /* the last one whose waiters, and those of all before it, were woken */
+    struct waitpoint round_done[2];
 
     /* ---- drain_lock ---- */
     pthread_mutex_t drain_lock;
@@ -163,7 +172,8 @@ uint32_t waitpoint_enter(struct waitpoint *w);
 void waitpoint_leave(struct waitpoint *w);
 void waitpoint_sleep(struct waitpoint *w, uint32_t seen, uint64_t deadline_mono_ns);
 void waitpoint_wake(struct waitpoint *w);
-static inline bool space_error(int rc) /* may pass when somebody makes room */
+bool waitpoint_wake_one(struct waitpoint *w); /* false: nobody was asleep; who is about to will look again */
+static inline bool space_error(int rc)        /* may pass when somebody makes room */
 {
     return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
 }

@@ -89,7 +89,15 @@ void waitpoint_wake(struct waitpoint *w)
     if (atomic_load(&w->sleepers) == 0)
         return;
     atomic_fetch_add(&w->word, 1);
-    futex_wake(&w->word, INT32_MAX);
+    (void)futex_wake(&w->word, INT32_MAX);
+}
+
+bool waitpoint_wake_one(struct waitpoint *w)
+{
+    if (atomic_load(&w->sleepers) == 0)
+        return false;
+    atomic_fetch_add(&w->word, 1);
+    return futex_wake(&w->word, 1) > 0;
 }
 
 void journal_log(struct journal *j, int severity, const char *fmt, ...)
@@ -526,6 +534,7 @@ int journal_open(const struct journal_options *options, struct journal **ret)
     struct journal *j = memset(memory, 0, sizeof(struct journal));
     j->dirfd = j->cursor_dirfd = j->quarantine_dirfd = j->lock_fd = -1;
     j->fork_generation = atomic_load(&fork_generation);
+    atomic_init(&j->round, ROUND_ENDED); /* number 0 */
     pthread_mutex_init(&j->drain_lock, NULL);
     pthread_mutex_init(&j->list_lock, NULL);
     int rc = open_all(j, options);

@@ -1,9 +1,9 @@
 /* sync.c - durability: group commit, and what happens when fdatasync fails. SPDX-License-Identifier: Apache-2.0
  *
- * One thread leads: it drains the ring and syncs; whoever comes meanwhile sleeps and finds the work done, or leads
- * next. After a failed fdatasync the kernel may have dropped the data or marked it clean, so a second try would prove
- * nothing: the records in doubt are read back, each checked by its CRC and all by their dense numbers, and written to a
- * fresh file.
+ * One thread leads a round: it drains the ring and syncs. Whoever comes meanwhile sleeps until the round is over that
+ * its event is in: this one, or the next, which one of those who wait for it leads. After a failed fdatasync the kernel
+ * may have dropped the data or marked it clean, so a second try would prove nothing: the records in doubt are read
+ * back, each checked by its CRC and all by their dense numbers, and written to a fresh file.
  */
 #include "config.h"
 
@@ -235,13 +235,20 @@ static int sync_segment(struct journal *j, struct segment *s)
     return 0;
 }
 
+static uint64_t rounds_begun(const struct journal *j)
+{
+    return atomic_load(&j->round) / 2;
+}
+
 static int lead(struct journal *j)
 {
     pthread_mutex_lock(&j->drain_lock);
     uint64_t head = atomic_load(&j->ring.header->head);
     int drained = atomic_load(&j->failed) ? 0 : writer_drain(j, head), rc = 0;
     writer_zero_ahead(j);
-    uint64_t target = atomic_load(&j->written_seq);
+    uint64_t target = atomic_load(&j->written_seq), round = rounds_begun(j) + 1;
+    atomic_store(&j->covered[round & 1], target);
+    atomic_store(&j->round, 2 * round);
     bool ready[AW_ARRAY_LEN(j->snapshots)];
     for (size_t i = 0; i < AW_ARRAY_LEN(ready); i++)
         ready[i] = j->snapshots[i].complete && j->snapshots[i].head_seq <= target;
@@ -261,6 +268,7 @@ static int lead(struct journal *j)
                     if (j->snapshots[k].complete && j->snapshots[k].below == below[i])
                         j->snapshots[k].durable = true;
         atomic_store(&j->trim_hint, 0); /* more may go now */
+        atomic_store(&j->good_round, round);
         if (drained == 0 && j->tail < head)
             drained = writer_drain(j, head); /* was refused while the journal had failed; the caller syncs again */
     } else {
@@ -270,30 +278,89 @@ static int lead(struct journal *j)
     return rc < 0 ? rc : drained;
 }
 
+/* ---- taking turns ---- */
+
+enum { LEAD_FREE, LEAD_TAKEN, LEAD_OFFERED };
+
+static bool change_lead(struct journal *j, uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong(&j->sync_lead, &from, to);
+}
+
+/* Two rounds can be waited for at a time: the one that runs and the next. */
+static struct waitpoint *round_point(struct journal *j, uint64_t round)
+{
+    return &j->round_done[round & 1];
+}
+
+/* No round runs. The lead goes to one of those who wait for the next round, so that the others sleep on until it is
+ * over. Nobody else can take it meanwhile: the later it begins, the more are in it. */
+static void pass_lead(struct journal *j)
+{
+    uint64_t ended = rounds_begun(j);
+    struct waitpoint *next = round_point(j, ended + 1);
+    /* Some may still sleep at this point whose round is long over, if the thread that has to wake them does not get a
+     * processor: an offer could go to one of them, who would not know that it is meant. Then whoever is first leads. */
+    if (atomic_load(&j->woken) + 1 >= ended) {
+        atomic_store(&j->sync_lead, LEAD_OFFERED);
+        if (waitpoint_wake_one(next) || !change_lead(j, LEAD_OFFERED, LEAD_FREE))
+            return;
+    } else {
+        atomic_store(&j->sync_lead, LEAD_FREE);
+    }
+    waitpoint_wake(next); /* also those who fell asleep over an offer that nobody got */
+}
+
+/* Sleeps until the round is over that seq is in, or the caller is to lead the next: then true. */
+static bool wait_for_round(struct journal *j, uint64_t seq, bool all)
+{
+    uint64_t state = atomic_load(&j->round), round = state / 2;
+    if ((state & ROUND_ENDED) || all || seq > atomic_load(&j->covered[round & 1]))
+        round++;
+    struct waitpoint *p = round_point(j, round);
+    uint32_t seen = waitpoint_enter(p);
+    if (atomic_load(&j->round) != state || atomic_load(&j->sync_lead) == LEAD_FREE ||
+        (!all && atomic_load(&j->durable_seq) >= seq))
+        waitpoint_leave(p);
+    else
+        waitpoint_sleep(p, seen, FUTEX_FOR_EVER);
+    /* Those whose round it was leave the offer to the others. Whoever was woken by it must take it. */
+    return atomic_load(&j->round) == 2 * (round - 1) + ROUND_ENDED && change_lead(j, LEAD_OFFERED, LEAD_TAKEN);
+}
+
+static int lead_round(struct journal *j)
+{
+    int rc = lead(j);
+    progress_publish(j);
+    uint64_t round = rounds_begun(j);
+    atomic_store(&j->round, 2 * round + ROUND_ENDED);
+    pass_lead(j); /* first: the disk has nothing to do */
+    waitpoint_wake(round_point(j, round));
+    atomic_store(&j->woken, round);
+    waitpoint_wake(&j->readers);
+    return rc;
+}
+
 int sync_upto(struct journal *j, uint64_t seq, bool all)
 {
-    for (bool led = false;;) {
-        if (atomic_load(&j->durable_seq) >= seq && (!all || led))
+    /* The next round may have drained the ring already, though it does not say so yet. */
+    uint64_t enough = rounds_begun(j) + 2;
+    for (bool leading = false;;) {
+        bool done = all ? atomic_load(&j->good_round) >= enough : atomic_load(&j->durable_seq) >= seq;
+        if (done) {
+            if (leading)
+                pass_lead(j);
             return 0;
-        uint32_t free_lead = 0;
-        if (atomic_compare_exchange_strong(&j->sync_lead, &free_lead, 1)) {
-            int rc = 0;
-            if (all || atomic_load(&j->durable_seq) < seq) {
-                rc = lead(j);
-                progress_publish(j);
-                led = true;
-            }
-            atomic_store(&j->sync_lead, 0);
-            waitpoint_wake(&j->sync_done);
-            waitpoint_wake(&j->readers);
-            if (rc < 0 && (all || atomic_load(&j->durable_seq) < seq))
-                return rc;
-            continue;
         }
-        uint32_t seen = waitpoint_enter(&j->sync_done);
-        if (atomic_load(&j->sync_lead) == 0 || (!all && atomic_load(&j->durable_seq) >= seq))
-            waitpoint_leave(&j->sync_done);
-        else
-            waitpoint_sleep(&j->sync_done, seen, FUTEX_FOR_EVER);
+        if (!leading && change_lead(j, LEAD_FREE, LEAD_TAKEN)) {
+            leading = true; /* somebody may have led in between */
+        } else if (!leading) {
+            leading = wait_for_round(j, seq, all);
+        } else {
+            int rc = lead_round(j);
+            leading = false;
+            if (all || (rc < 0 && atomic_load(&j->durable_seq) < seq))
+                return rc;
+        }
     }
 }

@@ -74,7 +74,7 @@ check_PROGRAMS += test_journal_threads.t
 test_journal_threads_t_SOURCES = tests/unit/test_journal_threads.c $(JOURNAL_SUPPORT)
 test_journal_threads_t_CPPFLAGS = $(UNIT_CPPFLAGS)
 test_journal_threads_t_CFLAGS = $(UNIT_CFLAGS)
-test_journal_threads_t_LDADD = $(UNIT_LIBS) -lcrypto
+test_journal_threads_t_LDADD = $(UNIT_LIBS) -lcrypto -ldl
 TESTS += test_journal_threads.t
 
 check_PROGRAMS += test_examine.t

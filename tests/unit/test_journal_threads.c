@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#define _GNU_SOURCE
 #include "config.h"
 
 #include "base/base.h"
@@ -9,12 +10,17 @@
 #include "harness.h"
 #include "journal_support.h"
 
+#include <dlfcn.h>
 #include <inttypes.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static char dir[400];
@@ -138,11 +144,38 @@ static void *produce_durably(void *arg)
     return NULL;
 }
 
-static _Atomic uint64_t syncs;
+static _Atomic uint64_t syncs, wakers;
+static _Atomic bool quick;
 int fdatasync(int fd)
 {
     atomic_fetch_add(&syncs, 1);
-    return fsync(fd);
+    return atomic_load(&quick) ? 0 : fsync(fd);
+}
+/* One of those who wake many others gets no processor until several syncs later: by order of events, not of time; the
+ * limit is for when all others wait for it. */
+long syscall(long number, ...)
+{
+    static long (*_Atomic real)(long, long, long, long, long, long, long);
+    if (!real) {
+        long (*found)(long, long, long, long, long, long, long);
+        *(void **)&found = dlsym(RTLD_NEXT, "syscall");
+        real = found;
+    }
+    va_list ap;
+    long a[6];
+    va_start(ap, number);
+    for (size_t i = 0; i < AW_ARRAY_LEN(a); i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    if (number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE && (int)a[2] == INT32_MAX && atomic_load(&quick)) {
+        uint64_t n = atomic_fetch_add(&wakers, 1), wanted = atomic_load(&syncs) + n % 4;
+        uint64_t until = clock_mono_ns() + 1000000;
+        while (atomic_load(&syncs) < wanted && clock_mono_ns() < until)
+            sched_yield();
+        for (uint64_t i = 0; i < n % 13; i++)
+            sched_yield();
+    }
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 static void test_group_commit(void)
@@ -166,6 +199,38 @@ static void test_group_commit(void)
     CU_ASSERT(atomic_load(&syncs) < N * 40 / 2); /* shared */
     CU_ASSERT_EQUAL(journal_durable(journal), N * 40);
     CU_ASSERT_EQUAL(journal_close(journal), 0);
+}
+
+/* However late somebody is woken, nobody sleeps for ever, and whoever wants all of it synced gets his turn. */
+static void late_wakers(unsigned threads, uint64_t count)
+{
+    struct job jobs[24] = {{.id = 0}};
+    char name[20];
+    snprintf(name, sizeof name, "late%u", threads);
+    CU_ASSERT_FATAL(threads <= AW_ARRAY_LEN(jobs) && fresh(name));
+    atomic_store(&quick, true);
+    alarm(120); /* ends the program */
+    for (unsigned i = 0; i < threads; i++) {
+        jobs[i] = (struct job){.id = i, .count = count};
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&jobs[i].thread, NULL, produce_durably, &jobs[i]), 0);
+    }
+    uint64_t bad = 0;
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(jobs[i].thread, NULL);
+        bad += jobs[i].bad;
+    }
+    alarm(0);
+    atomic_store(&quick, false);
+    CU_ASSERT_EQUAL(bad, 0);
+    CU_ASSERT_EQUAL(journal_durable(journal), threads * count);
+    CU_ASSERT_EQUAL(journal_close(journal), 0);
+}
+
+static void test_late_wakers(void)
+{
+    for (unsigned threads = 2; threads <= 6; threads++)
+        late_wakers(threads, 600);
+    late_wakers(24, 100);
 }
 
 static void test_fork(void)
@@ -286,6 +351,6 @@ static void test_signals(void)
 }
 
 HARNESS_MAIN("journal_threads", {"8 producers, 3 readers", test_producers_and_readers},
-             {"16 threads share syncs", test_group_commit}, {"a forked child touches nothing", test_fork},
-             {"a second opener is told the pid", test_second_opener}, {"idle costs nothing", test_idle},
-             {"signals are the application's", test_signals})
+             {"16 threads share syncs", test_group_commit}, {"late wakers", test_late_wakers},
+             {"a forked child touches nothing", test_fork}, {"a second opener is told the pid", test_second_opener},
+             {"idle costs nothing", test_idle}, {"signals are the application's", test_signals})
