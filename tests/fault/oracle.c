@@ -274,6 +274,47 @@ bool oracle_judge(const char *file, const char *sqlite, uint64_t *acked, size_t 
            (!sqlite || judge_one("sqlite", sqlite, acked, n, why, size));
 }
 
+static bool judge_list(const struct oracle_list *list, const uint64_t *acked, size_t count, uint64_t lost, char *why,
+                       size_t size)
+{
+    uint64_t holes = 0;
+    bool good = true;
+    for (size_t i = 0; good && i < list->count; i++) {
+        uint64_t before = i > 0 ? list->seqs[i - 1] : 0;
+        good = list->seqs[i] > before;
+        holes += list->seqs[i] - before - 1;
+        for (size_t k = 0; k < i; k++)
+            good = good && list->numbers[k] != list->numbers[i];
+    }
+    if (!good)
+        (void)snprintf(why, size, "the trail is out of order, or has an event twice");
+    for (size_t i = 0; good && i < count; i++) {
+        size_t k = 0;
+        while (k < list->count && list->numbers[k] != acked[i])
+            k++;
+        good = k < list->count;
+        if (!good)
+            (void)snprintf(why, size, "acknowledged event %" PRIu64 " is missing", acked[i]);
+    }
+    if (good && holes > lost) {
+        good = false;
+        (void)snprintf(why, size, "the trail lacks %" PRIu64 " events, the journal says %" PRIu64, holes, lost);
+    }
+    return good;
+}
+
+bool oracle_judge_holes(const char *file, const char *sqlite, const uint64_t *acked, size_t count, uint64_t lost,
+                        char *why, size_t size)
+{
+    struct oracle_list list = {NULL, NULL, 0, 0, false};
+    bool good = !file || (oracle_read_file(file, &list, why, size) && judge_list(&list, acked, count, lost, why, size));
+    oracle_free(&list);
+    good = good && (!sqlite ||
+                    (oracle_read_sqlite(sqlite, &list, why, size) && judge_list(&list, acked, count, lost, why, size)));
+    oracle_free(&list);
+    return good;
+}
+
 /* ---- searching for bytes ---- */
 static struct {
     const void *bytes;

@@ -32,6 +32,12 @@ bool oracle_read_sqlite(const char *path, struct oracle_list *ret, char *why, si
 bool oracle_check(uint64_t *acked, size_t acked_count, const struct oracle_list *store, char *why, size_t size);
 /* Both stores at once, and both verified. A NULL path is left out. */
 bool oracle_judge(const char *file, const char *sqlite, uint64_t *acked, size_t acked_count, char *why, size_t size);
+/* The same after a power loss. A file system that writes what was not synced in an order of its own may leave a later
+ * event of such a group without an earlier one. None of them was acknowledged; the journal says how many it lacks, and
+ * nothing else may be amiss: every acknowledged number once, none twice, seqs rising, and no more of them missing than
+ * `lost`. */
+bool oracle_judge_holes(const char *file, const char *sqlite, const uint64_t *acked, size_t acked_count, uint64_t lost,
+                        char *why, size_t size);
 /* aw_verify() of a store ("file:PATH"): verdict good and as many events as given. */
 bool oracle_verify(const char *store, size_t events, char *why, size_t size);
 
