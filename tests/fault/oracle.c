@@ -62,6 +62,20 @@ void oracle_free(struct oracle_list *l)
 }
 
 /* ---- the file sink's store: lines of bytes ---- */
+static bool read_gap(struct oracle_list *l, const char *line, size_t len, uint64_t *ret_number)
+{
+    static const char action[] = "\"action\":\"auditwell.gap\"", count[] = "\"count\":";
+    uint64_t n = 0;
+    if (!memmem(line, len, action, sizeof action - 1))
+        return false;
+    const char *p = memmem(line, len, count, sizeof count - 1);
+    for (p = p ? p + sizeof count - 1 : ""; *p >= '0' && *p <= '9'; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    l->dropped += n;
+    *ret_number = UINT64_MAX - l->gaps++;
+    return true;
+}
+
 static bool read_line(struct oracle_list *l, const char *line, size_t len, char *why, size_t size)
 {
     static const char id[] = "\"eventId\":\"", seq[] = "\"seq\":";
@@ -72,7 +86,8 @@ static bool read_line(struct oracle_list *l, const char *line, size_t len, char 
                        (int)(len < 80 ? len : 80), line);
         return false;
     }
-    if (!p || !parse_id(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number)) {
+    if (!read_gap(l, line, len, &number) &&
+        (!p || !parse_id(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number))) {
         (void)snprintf(why, size, "the file's line %zu has none of our ids: %.*s", l->count + 1,
                        (int)(len < 200 ? len : 200), line);
         return false;
@@ -306,7 +321,7 @@ static bool judge_list(const struct oracle_list *list, const uint64_t *acked, si
 bool oracle_judge_holes(const char *file, const char *sqlite, const uint64_t *acked, size_t count, uint64_t lost,
                         char *why, size_t size)
 {
-    struct oracle_list list = {NULL, NULL, 0, 0, false};
+    struct oracle_list list = {.count = 0};
     bool good = !file || (oracle_read_file(file, &list, why, size) && judge_list(&list, acked, count, lost, why, size));
     oracle_free(&list);
     good = good && (!sqlite ||

@@ -18,7 +18,9 @@ void oracle_event_id(uint64_t number, char out[ORACLE_ID_LEN + 1]);
 struct oracle_list {
     uint64_t *numbers, *seqs; /* in the store's order; seqs may be NULL */
     size_t count, room;
-    bool failed; /* out of memory, unreadable, or an event without our id */
+    uint64_t gaps, dropped; /* of the file: records of what was dropped, which are in the list as numbers of their own
+                               from UINT64_MAX down, and how many events they tell of */
+    bool failed;            /* out of memory, unreadable, or an event without our id */
 };
 bool oracle_add(struct oracle_list *list, uint64_t number, uint64_t seq);
 void oracle_free(struct oracle_list *list);
