@@ -39,6 +39,8 @@ struct disk_sync_failure {
 void disk_fail_syncs(const struct disk_sync_failure *plan);
 uint64_t disk_syncs(const struct disk *disk);        /* since then, failed ones among them */
 uint64_t disk_failed_syncs(const struct disk *disk); /* of these, failed */
+/* Whose the nth sync was, below root, of a recording in which none failed; NULL: there were fewer. */
+const char *disk_sync_name(const struct disk *disk, uint64_t nth);
 /* The first that failed: how many changes came before. ret_name: whose sync it was, below root; may be NULL. */
 size_t disk_first_failure(const struct disk *disk, const char **ret_name);
 

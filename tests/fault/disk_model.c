@@ -345,6 +345,16 @@ uint64_t disk_failed_syncs(const struct disk *disk)
     return disk->failed_syncs;
 }
 
+const char *disk_sync_name(const struct disk *disk, uint64_t nth)
+{
+    for (size_t i = 0; i < disk->count; i++) {
+        const struct change *c = &disk->change[i];
+        if ((c->kind == CHANGE_SYNC || c->kind == CHANGE_SYNC_DIR) && --nth == 0)
+            return c->path;
+    }
+    return NULL;
+}
+
 size_t disk_first_failure(const struct disk *disk, const char **ret_name)
 {
     if (ret_name)

@@ -132,7 +132,8 @@ static bool fill(struct round *r, struct aw_logger *logger, uint64_t *next, char
         if (!take_answer(r, rc, *next, seconds() - begin, why, size))
             return false;
         refused += rc != AW_SUCCESS;
-        ++*next;
+        if (++*next % 12 == 0 && rc == AW_SUCCESS)
+            (void)aw_flush(logger, 5); /* so that writes of the journal come everywhere among those of the sinks */
     }
     return true;
 }
