@@ -165,9 +165,11 @@ int fs_unlinkat(int dirfd, const char *name)
 /* path[0..len) is below the directory that is synced. */
 static int sync_parent(const char *path, size_t len)
 {
-    while (len > 1 && path[len - 1] != '/')
+    while (len > 1 && path[len - 1] == '/')
         len--;
-    AW_AUTOFREE char *dir = len > 0 && path[len - 1] == '/' ? strndup(path, len) : strdup(".");
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    AW_AUTOFREE char *dir = len > 0 ? strndup(path, len) : strdup(".");
     AW_AUTOCLOSE int fd = -1;
     if (!dir)
         return -ENOMEM;
