@@ -1,5 +1,6 @@
-/* full.c - the disk is full from the N-th need for space on, and then has room again. SPDX-License-Identifier:
- * Apache-2.0
+/* full.c - the disk is full from the N-th need for space on, and then has room again.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * A child opens a logger and logs. From its N-th call that takes room on a disk on - a write to a file, a
  * preallocation, a new file, a new name, whosever it is - every such call fails, ENOSPC for odd N and EDQUOT for even.
