@@ -31,7 +31,7 @@
 #define AFTER 4      /* when there is room again */
 #define REFUSALS 4   /* then the disk has been full for long enough */
 #define TIMEOUT_MS 8 /* queue.timeout */
-#define SAMPLE_SECONDS 2.5
+#define SAMPLE_SECONDS 1.5
 
 struct scene {
     const char *name, *top, *durability;

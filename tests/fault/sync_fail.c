@@ -34,7 +34,7 @@
 #define PER_THREAD 28
 #define LIVES 2
 #define EVENTS (THREADS * PER_THREAD * LIVES)
-#define SAMPLE_SECONDS 4
+#define SAMPLE_SECONDS 3
 
 struct scene {
     const char *name, *top;
