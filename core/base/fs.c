@@ -162,6 +162,21 @@ int fs_unlinkat(int dirfd, const char *name)
     return unlinkat(dirfd, name, 0) < 0 ? -errno : 0;
 }
 
+/* path[0..len) is below the directory that is synced. */
+static int sync_parent(const char *path, size_t len)
+{
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    AW_AUTOFREE char *dir = len > 0 ? strndup(path, len) : strdup(".");
+    AW_AUTOCLOSE int fd = -1;
+    if (!dir)
+        return -ENOMEM;
+    int rc = fs_open(dir, O_RDONLY | O_DIRECTORY, 0, &fd);
+    return rc == 0 ? fs_sync_dir(fd) : rc == -EACCES ? 0 : rc;
+}
+
 int fs_mkdir_p(const char *path, mode_t mode)
 {
     AW_AUTOFREE char *copy = strdup(path);
@@ -172,8 +187,12 @@ int fs_mkdir_p(const char *path, mode_t mode)
             continue;
         bool last = *p == '\0';
         *p = '\0';
-        if (mkdir(copy, mode) < 0 && errno != EEXIST)
+        bool made = mkdir(copy, mode) == 0;
+        if (!made && errno != EEXIST)
             return -errno;
+        int rc = made || last ? sync_parent(copy, (size_t)(p - copy)) : 0;
+        if (rc < 0)
+            return rc;
         if (last)
             break;
         *p = '/';

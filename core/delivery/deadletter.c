@@ -142,7 +142,12 @@ int dl_file_open(struct deadletter *dl)
     dl->inode = st.st_ino;
     dl->checked = dl->checked && st.st_ino == before;
     dl->size = (uint64_t)st.st_size;
-    return st.st_size == 0 ? fs_sync_dir(dl->dirfd) : 0; /* perhaps made just now */
+    int rc = fs_sync_dir(dl->dirfd); /* made just now, or by one who could not do this */
+    if (rc < 0) {
+        (void)fs_close(dl->fd);
+        dl->fd = -1; /* so that the next try comes here again */
+    }
+    return rc;
 }
 
 int dl_file_begin(struct deadletter *dl)

@@ -309,8 +309,10 @@ static void recover(struct together *g)
             return;
     for (size_t i = 0; i < g->count; i++) {
         struct together_member *m = &g->members[i];
-        if (!m->lost && covered(g, m->d))
+        if (!m->lost && covered(g, m->d) && g->last.last_seq > together_acked(m->d)) {
+            ledger_found(&m->d->ledger, g->last.last_seq); /* decided and staged in an earlier life */
             worker_acknowledge(m->d, g->last.last_seq);
+        }
         worker_call_begins(m->d);
         worker_adopt_position(m->d);
         worker_call_ends(m->d);

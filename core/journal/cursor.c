@@ -28,7 +28,8 @@ static bool slot_good(const uint8_t id[16], const struct cursor_slot *s)
            memcmp(s->journal_id, id, sizeof s->journal_id) == 0;
 }
 
-static int store_position(struct journal_cursor *c)
+/* store_lock held. */
+static int store_locked(struct journal_cursor *c)
 {
     struct journal *j = c->journal;
     uint64_t seq = atomic_load(&c->acked);
@@ -44,8 +45,17 @@ static int store_position(struct journal_cursor *c)
     if (rc < 0)
         return rc; /* perhaps torn: the other slot still tells the position before */
     c->counter++;
+    c->doubtful = false;
     atomic_store(&c->written, seq);
     return 0;
+}
+
+static int store_position(struct journal_cursor *c)
+{
+    pthread_mutex_lock(&c->store_lock);
+    int rc = store_locked(c);
+    pthread_mutex_unlock(&c->store_lock);
+    return rc;
 }
 
 int cursor_read_file(int fd, const uint8_t journal_id[16], uint64_t *ret_seq, uint64_t *ret_counter, unsigned *ret_good)
@@ -100,8 +110,17 @@ static struct journal_cursor *cursor_new(struct journal *j, const char *name)
         return NULL;
     c->journal = j;
     c->fd = c->segment_fd = c->scan.fd = -1;
+    pthread_mutex_init(&c->store_lock, NULL);
     memcpy(c->name, name, strlen(name));
     return c;
+}
+
+static void cursor_free(struct journal_cursor *c)
+{
+    if (c->fd >= 0)
+        (void)fs_close(c->fd); /* positions are redelivered when a write of them failed */
+    pthread_mutex_destroy(&c->store_lock);
+    free(c);
 }
 
 static void cursor_add(struct journal *j, struct journal_cursor *c)
@@ -121,9 +140,7 @@ static int cursor_load(struct journal *j, const char *name)
     if (rc == 0)
         rc = load_position(c);
     if (rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE) {
-        if (c->fd >= 0)
-            (void)fs_close(c->fd);
-        free(c);
+        cursor_free(c);
         return rc;
     }
     if (rc < 0 && rc != -ENODATA) {
@@ -164,12 +181,10 @@ void cursors_free(struct journal *j)
 {
     for (struct journal_cursor *c = j->cursors, *next; c; c = next) {
         next = c->next;
-        if (c->fd >= 0)
-            (void)fs_close(c->fd); /* positions are redelivered when a write of them failed */
         if (c->segment_fd >= 0)
             (void)fs_close(c->segment_fd);
         scan_free(&c->scan);
-        free(c);
+        cursor_free(c);
     }
     j->cursors = NULL;
 }
@@ -211,14 +226,28 @@ uint64_t cursors_lowest_durable(struct journal *j)
     return lowest;
 }
 
+/* A failed sync may leave the page clean without having written it: a second one would succeed and prove nothing. So
+ * the position is stored anew before. */
+static void cursor_sync(struct journal_cursor *c)
+{
+    pthread_mutex_lock(&c->store_lock);
+    int rc = c->doubtful ? store_locked(c) : 0, fd = c->fd;
+    uint64_t written = atomic_load(&c->written);
+    pthread_mutex_unlock(&c->store_lock);
+    if (rc < 0 || written <= atomic_load(&c->durable))
+        return; /* its segments stay */
+    rc = fs_fdatasync(fd);
+    if (rc == 0)
+        atomic_store(&c->durable, written);
+    pthread_mutex_lock(&c->store_lock);
+    c->doubtful = c->doubtful || rc < 0;
+    pthread_mutex_unlock(&c->store_lock);
+}
+
 void cursors_sync(struct journal *j)
 {
-    for (struct journal_cursor *c = cursors_head(j); c; c = c->next) {
-        uint64_t written = atomic_load(&c->written);
-        /* Failed: its segments stay, and the next acknowledgement is written anew. */
-        if (written > atomic_load(&c->durable) && fs_fdatasync(c->fd) == 0)
-            atomic_store(&c->durable, written);
-    }
+    for (struct journal_cursor *c = cursors_head(j); c; c = c->next)
+        cursor_sync(c);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -236,11 +265,12 @@ static void join(struct journal_cursor *c, int from)
         (void)store_position(c); /* else the next ack does; a position that is too old only redelivers */
 }
 
-/* A cursor whose file a power loss took away would begin anew, and perhaps behind events that it still owes. */
-static int create_durably(struct journal_cursor *c)
+/* A cursor whose file a power loss took away would begin anew, and perhaps behind events that it still owes. A file
+ * that is there already may have been made by a process that died, or failed, before its name was on disk. */
+static int create_durably(struct journal_cursor *c, bool there)
 {
-    int rc = store_position(c);
-    if (rc == 0)
+    int rc = there ? 0 : store_position(c);
+    if (rc == 0 && !there)
         rc = fs_fdatasync(c->fd);
     if (rc == 0)
         rc = fs_sync_dir(c->journal->cursor_dirfd);
@@ -278,13 +308,11 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
         uint64_t at = from == JOURNAL_FROM_NOW && fresh ? journal_head_seq(j) : journal_oldest(j) - 1;
         atomic_store(&c->acked, at);
     }
-    int rc = c->fd < 0 || fresh ? create_durably(c) : 0;
+    int rc = create_durably(c, c->fd >= 0 && !fresh);
     if (rc < 0) {
         diag_problem(rc, j->path, "the position of cursor \"%s\" cannot be stored: %s", name, strerror(-rc));
         if (fresh) {
-            if (c->fd >= 0)
-                (void)fs_close(c->fd);
-            free(c);
+            cursor_free(c);
         } else {
             pthread_mutex_lock(&j->list_lock);
             c->open = false;

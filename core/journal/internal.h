@@ -7,6 +7,7 @@
  *   drain_lock   ring -> segment, roll, snapshot; the struct segment members that say so
  *   append_lock  seal + copy into the ring; guards chains, next_seq, head, tail_seen
  *   list_lock    the list of segments, the list of cursors, `missing`; held for moments, never over I/O on segments
+ *   store_lock   of a cursor: its file; taken last
  *
  * append_lock and list_lock are never held together.
  */
@@ -65,10 +66,12 @@ struct journal_cursor {
     bool open;        /* list_lock */
     bool warned_idle; /* keeper: said that it holds segments though nobody reads it */
     _Atomic uint64_t acked;
-    _Atomic uint64_t written; /* position in the file (page cache) */
-    _Atomic uint64_t durable; /* position known to be on disk */
-    int fd;                   /* of the cursor file; -1: could not be opened */
+    _Atomic uint64_t written;   /* position in the file (page cache) */
+    _Atomic uint64_t durable;   /* position known to be on disk */
+    pthread_mutex_t store_lock; /* fd, counter, doubtful: the reader stores, the keeper syncs; never held over a sync */
+    int fd;                     /* of the cursor file; -1: could not be opened */
     uint64_t counter;
+    bool doubtful; /* a sync of it failed: what was written proves nothing, and must be written again first */
     /* reading */
     uint64_t position; /* next seq wanted */
     uint32_t wakes_seen;

@@ -29,6 +29,7 @@ static struct disk *recording;                            /* mutex */
 static char root[PATH_MAX];                               /* mutex */
 static atomic_bool on;
 static const char *boot_id_file;
+static struct disk_sync_failure failure; /* mutex; nth 0: none */
 
 struct disk *disk_create(void)
 {
@@ -56,6 +57,14 @@ void disk_stop(void)
 bool disk_overflowed(const struct disk *disk)
 {
     return disk->overflowed;
+}
+
+void disk_fail_syncs(const struct disk_sync_failure *plan)
+{
+    pthread_mutex_lock(&mutex);
+    failure = *plan;
+    recording->syncs = recording->failed_syncs = 0;
+    pthread_mutex_unlock(&mutex);
 }
 
 void disk_new_boot(const char *file)
@@ -232,6 +241,38 @@ WRAPPER ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t at)
     return do_pwrite(fd, buf, len, at);
 }
 
+static void put_back(void *fd, uint64_t at, const uint8_t *bytes, size_t len)
+{
+    if (syscall(SYS_pwrite64, *(const int *)fd, bytes, len, at) != (ssize_t)len)
+        abort(); /* it was opened to be written, and has that page */
+}
+
+/* A sync below root that fails: true, and errno is set. mutex held. */
+static bool sync_fails(int fd, const char *path, const struct stat *st)
+{
+    uint64_t n = ++recording->syncs;
+    if (failure.nth == 0 || n < failure.nth || n - failure.nth >= failure.count)
+        return false;
+    if (recording->failed_syncs++ == 0) {
+        recording->first_failure = recording->count;
+        (void)snprintf(recording->failed, sizeof recording->failed, "%s", *path ? path : ".");
+    }
+    if (!S_ISDIR(st->st_mode)) {
+        bool writable = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+        bool reverts = failure.reverts && writable;
+        if (reverts && !disk_each_lost_page(recording, st->st_ino, put_back, &fd))
+            abort();
+        struct change *c = note(CHANGE_SYNC_FAILED);
+        if (c) {
+            (void)snprintf(c->path, sizeof c->path, "%s", path);
+            c->inode = st->st_ino;
+            c->at = reverts;
+        }
+    }
+    errno = failure.error;
+    return true;
+}
+
 static int do_sync(long call, int fd)
 {
     char path[DISK_PATH_MAX];
@@ -242,9 +283,10 @@ static int do_sync(long call, int fd)
     if (!begun)
         return (int)syscall(call, fd);
     bool ours = path_of_fd(fd, path) && fstat(fd, &st) == 0;
-    if (ours) /* nothing is lost in truth: this machine stays up */
+    bool fails = ours && sync_fails(fd, path, &st);
+    if (ours && !fails) /* nothing is lost in truth: this machine stays up */
         note_name(S_ISDIR(st.st_mode) ? CHANGE_SYNC_DIR : CHANGE_SYNC, path, st.st_ino);
-    int r = ours ? 0 : (int)syscall(call, fd);
+    int r = fails ? -1 : ours ? 0 : (int)syscall(call, fd);
     end(begun);
     return r;
 }

@@ -8,6 +8,9 @@
  * disk at any point can be laid out as a directory: with all that was written, or only with what was synced, or with
  * some of the rest, or with the last write torn.
  *
+ * A sync can be made to fail. What was not synced of that file then never reaches the disk, by no later sync either,
+ * unless its page is written again; and the program that goes on reads it as it wrote it, or as it was before.
+ *
  * Writes through mappings are not noted: what is written so must not be needed after a power loss.
  */
 #ifndef DISK_H
@@ -26,6 +29,20 @@ void disk_record(struct disk *disk, const char *root);
 void disk_acknowledge(uint64_t number); /* the program was told that this event is safe */
 void disk_stop(void);
 bool disk_overflowed(const struct disk *disk); /* more happened than there is room for */
+
+/* From now on syncs below root are counted; from the nth on, `count` of them fail. Before that, none does. */
+struct disk_sync_failure {
+    uint64_t nth, count;
+    int error;    /* errno */
+    bool reverts; /* what was lost is read as it was before; else as it was written */
+};
+void disk_fail_syncs(const struct disk_sync_failure *plan);
+uint64_t disk_syncs(const struct disk *disk);        /* since then, failed ones among them */
+uint64_t disk_failed_syncs(const struct disk *disk); /* of these, failed */
+/* Whose the nth sync was, below root, of a recording in which none failed; NULL: there were fewer. */
+const char *disk_sync_name(const struct disk *disk, uint64_t nth);
+/* The first that failed: how many changes came before. ret_name: whose sync it was, below root; may be NULL. */
+size_t disk_first_failure(const struct disk *disk, const char **ret_name);
 
 /* In a process that starts after the loss: syncs cost nothing, and the machine says that it was booted anew. */
 void disk_new_boot(const char *boot_id_file);

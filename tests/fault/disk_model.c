@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define FILES 512
+#define PAGE 4096u
 
 struct content {
     uint8_t *bytes;
@@ -20,6 +21,8 @@ struct file {
     uint64_t inode; /* the newest file with it */
     bool is_dir;
     struct content now, synced;
+    struct content dirty; /* a byte for each page of `now`: 1, it waits for a sync */
+    uint64_t cut;         /* the shortest it was since the last sync: what is on the disk behind that is gone */
     /* names, empty: none. For a directory its own name; entries of others are found by their paths */
     char name_now[DISK_PATH_MAX], name_synced[DISK_PATH_MAX];
 };
@@ -55,10 +58,69 @@ static bool put(struct content *c, uint64_t at, const uint8_t *bytes, size_t len
     return true;
 }
 
-static bool copy(struct content *to, const struct content *from)
+/* ---- pages ---- */
+
+static bool soil(struct file *f, uint64_t at, size_t len)
 {
-    to->len = 0;
-    return put(to, 0, from->bytes, from->len);
+    size_t first = at / PAGE, behind = (at + len + PAGE - 1) / PAGE;
+    if (behind > f->dirty.len && !grow(&f->dirty, behind))
+        return false;
+    if (len > 0)
+        memset(f->dirty.bytes + first, 1, behind - first);
+    return true;
+}
+
+static bool is_dirty(const struct file *f, size_t page)
+{
+    return page < f->dirty.len && f->dirty.bytes[page] != 0;
+}
+
+static bool resize(struct file *f, uint64_t size)
+{
+    if (size >= f->now.len)
+        return grow(&f->now, size);
+    f->cut = size < f->cut ? size : f->cut;
+    f->now.len = size;
+    if (f->dirty.len > (size + PAGE - 1) / PAGE)
+        f->dirty.len = (size + PAGE - 1) / PAGE;
+    return size % PAGE == 0 || soil(f, size - 1, 1); /* the rest of that page is zeroed */
+}
+
+/* One page of `from` over that of `to`; what `from` does not have is zeros. */
+static void copy_page(struct content *to, const struct content *from, size_t page)
+{
+    size_t at = page * PAGE, end = at + PAGE < to->len ? at + PAGE : to->len;
+    size_t have = from->len < end ? from->len : end;
+    if (at >= end)
+        return;
+    memset(to->bytes + at, 0, end - at);
+    if (have > at)
+        memcpy(to->bytes + at, from->bytes + at, have - at);
+}
+
+/* Sizes are the file system's own and reach the disk in any case; pages do so only when they are dirty. */
+static bool sync_file(struct file *f)
+{
+    f->synced.len = f->synced.len < f->cut ? f->synced.len : f->cut;
+    if (!grow(&f->synced, f->now.len))
+        return false;
+    for (size_t p = 0; p < f->dirty.len; p++)
+        if (is_dirty(f, p))
+            copy_page(&f->synced, &f->now, p);
+    f->dirty.len = 0;
+    f->cut = UINT64_MAX;
+    return true;
+}
+
+/* The dirty pages are clean now, and not on the disk. */
+static void fail_sync(struct file *f, bool reverts)
+{
+    if (f->synced.len > f->cut)
+        f->synced.len = f->cut;
+    for (size_t p = 0; reverts && p < f->dirty.len; p++)
+        if (is_dirty(f, p))
+            copy_page(&f->now, &f->synced, p);
+    f->dirty.len = 0;
 }
 
 static struct file *by_inode(struct model *m, uint64_t inode)
@@ -84,7 +146,7 @@ static void add(struct model *m, const char *path, uint64_t inode, bool is_dir)
         return;
     }
     struct file *f = &m->file[m->count++];
-    *f = (struct file){.inode = inode, .is_dir = is_dir};
+    *f = (struct file){.inode = inode, .is_dir = is_dir, .cut = UINT64_MAX};
     (void)snprintf(f->name_now, sizeof f->name_now, "%s", path);
 }
 
@@ -123,10 +185,10 @@ static bool chance(struct model *m)
 
 static void apply(struct model *m, const struct disk *d, const struct change *c)
 {
-    struct file *f =
-        c->kind == CHANGE_WRITE || c->kind == CHANGE_SIZE || c->kind == CHANGE_TRUNCATE || c->kind == CHANGE_SYNC
-            ? by_inode(m, c->inode)
-            : NULL;
+    struct file *f = c->kind == CHANGE_WRITE || c->kind == CHANGE_SIZE || c->kind == CHANGE_TRUNCATE ||
+                             c->kind == CHANGE_SYNC || c->kind == CHANGE_SYNC_FAILED
+                         ? by_inode(m, c->inode)
+                         : NULL;
     switch (c->kind) {
     case CHANGE_CREATE:
         add(m, c->path, c->inode, false);
@@ -144,17 +206,20 @@ static void apply(struct model *m, const struct disk *d, const struct change *c)
         drop_name(m, c->path);
         break;
     case CHANGE_WRITE:
-        m->failed |= f && !put(&f->now, c->at, d->bytes + c->bytes, c->len);
+        m->failed |= f && (!put(&f->now, c->at, d->bytes + c->bytes, c->len) || !soil(f, c->at, c->len));
         break;
     case CHANGE_SIZE:
-        m->failed |= f && !grow(&f->now, c->at);
+        m->failed |= f && !resize(f, c->at);
         break;
     case CHANGE_TRUNCATE:
-        if (f)
-            f->now.len = 0;
+        m->failed |= f && !resize(f, 0);
         break;
     case CHANGE_SYNC:
-        m->failed |= f && !copy(&f->synced, &f->now);
+        m->failed |= f && !sync_file(f);
+        break;
+    case CHANGE_SYNC_FAILED:
+        if (f)
+            fail_sync(f, c->at != 0);
         break;
     case CHANGE_SYNC_DIR:
         sync_names(m, c->path);
@@ -226,6 +291,7 @@ static void free_model(struct model *m)
     for (size_t i = 0; i < m->count; i++) {
         free(m->file[i].now.bytes);
         free(m->file[i].synced.bytes);
+        free(m->file[i].dirty.bytes);
     }
     free(m);
 }
@@ -267,4 +333,55 @@ size_t disk_acknowledged(const struct disk *disk, size_t at, uint64_t *ret, size
         if (disk->change[i].kind == CHANGE_ACKNOWLEDGED)
             ret[n++] = disk->change[i].at;
     return n;
+}
+
+uint64_t disk_syncs(const struct disk *disk)
+{
+    return disk->syncs;
+}
+
+uint64_t disk_failed_syncs(const struct disk *disk)
+{
+    return disk->failed_syncs;
+}
+
+const char *disk_sync_name(const struct disk *disk, uint64_t nth)
+{
+    for (size_t i = 0; i < disk->count; i++) {
+        const struct change *c = &disk->change[i];
+        if ((c->kind == CHANGE_SYNC || c->kind == CHANGE_SYNC_DIR) && --nth == 0)
+            return c->path;
+    }
+    return NULL;
+}
+
+size_t disk_first_failure(const struct disk *disk, const char **ret_name)
+{
+    if (ret_name)
+        *ret_name = disk->failed;
+    return disk->failed_syncs > 0 ? disk->first_failure : disk->count;
+}
+
+bool disk_each_lost_page(const struct disk *d, uint64_t inode,
+                         void (*fn)(void *arg, uint64_t at, const uint8_t *bytes, size_t len), void *arg)
+{
+    struct model *m = calloc(1, sizeof *m);
+    if (!m)
+        return false;
+    for (size_t i = 0; i < d->count; i++)
+        apply(m, d, &d->change[i]);
+    struct file *f = by_inode(m, inode);
+    struct content before = {f ? f->now.bytes : NULL, f ? f->now.len : 0, 0};
+    for (size_t p = 0; f && !m->failed && p < f->dirty.len; p++) {
+        size_t at = p * PAGE, len = before.len - at < PAGE ? before.len - at : PAGE;
+        if (!is_dirty(f, p) || at >= before.len)
+            continue;
+        if (f->synced.len > f->cut)
+            f->synced.len = f->cut;
+        copy_page(&before, &f->synced, p);
+        fn(arg, at, before.bytes + at, len);
+    }
+    bool good = !m->failed;
+    free_model(m);
+    return good;
 }

@@ -21,14 +21,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #define WRAPPER __attribute__((visibility("default"), used))
 
-const char *const inject_names[INJECT_KINDS] = {"malloc", "open",     "write",  "sync",
-                                                "mmap",   "allocate", "rename", "read"};
+const char *const inject_names[INJECT_KINDS] = {"malloc",   "open",   "write", "sync", "mmap",
+                                                "allocate", "rename", "read",  "space"};
 
 /* The plan's parts; threads of the tested process may be in a call while it is armed anew. */
 static struct {
@@ -85,10 +86,20 @@ static int do_open(int dir, const char *path, int flags, mode_t mode)
 {
     if (hit(INJECT_OPEN))
         return -1;
+    if ((flags & O_CREAT) && syscall(SYS_faccessat, dir, path, F_OK) != 0 && hit(INJECT_SPACE))
+        return -1;
     return (int)syscall(SYS_openat, dir, path, flags, mode);
 }
 
 #include "wrap_open.h"
+
+/* Only files take room; what a pipe or a terminal gets is no matter. */
+static bool is_full(int fd)
+{
+    struct stat st;
+    return atomic_load_explicit(&armed, memory_order_acquire) && plan.kind == INJECT_SPACE && fstat(fd, &st) == 0 &&
+           S_ISREG(st.st_mode) && hit(INJECT_SPACE);
+}
 
 /* How much of a transfer goes through: all, none (-1), or half. */
 static bool cut(enum inject_kind kind, size_t *len)
@@ -103,20 +114,20 @@ static bool cut(enum inject_kind kind, size_t *len)
 
 WRAPPER ssize_t write(int fd, const void *buf, size_t len)
 {
-    return cut(INJECT_WRITE, &len) ? (ssize_t)syscall(SYS_write, fd, buf, len) : -1;
+    return cut(INJECT_WRITE, &len) && !is_full(fd) ? (ssize_t)syscall(SYS_write, fd, buf, len) : -1;
 }
 WRAPPER ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
 {
-    return cut(INJECT_WRITE, &len) ? (ssize_t)syscall(SYS_pwrite64, fd, buf, len, at) : -1;
+    return cut(INJECT_WRITE, &len) && !is_full(fd) ? (ssize_t)syscall(SYS_pwrite64, fd, buf, len, at) : -1;
 }
 WRAPPER ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t at)
 {
-    return cut(INJECT_WRITE, &len) ? (ssize_t)syscall(SYS_pwrite64, fd, buf, len, at) : -1;
+    return cut(INJECT_WRITE, &len) && !is_full(fd) ? (ssize_t)syscall(SYS_pwrite64, fd, buf, len, at) : -1;
 }
 WRAPPER ssize_t writev(int fd, const struct iovec *iov, int count)
 {
     size_t len = iov[0].iov_len, whole = len;
-    if (!cut(INJECT_WRITE, &len))
+    if (!cut(INJECT_WRITE, &len) || is_full(fd))
         return -1;
     if (len < whole)
         return (ssize_t)syscall(SYS_write, fd, iov[0].iov_base, len);
@@ -160,17 +171,17 @@ WRAPPER void *mmap64(void *at, size_t len, int prot, int flags, int fd, off64_t 
 
 WRAPPER int fallocate(int fd, int mode, off_t at, off_t len)
 {
-    return hit(INJECT_ALLOCATE) ? -1 : (int)syscall(SYS_fallocate, fd, mode, at, len);
+    return hit(INJECT_ALLOCATE) || is_full(fd) ? -1 : (int)syscall(SYS_fallocate, fd, mode, at, len);
 }
 WRAPPER int fallocate64(int fd, int mode, off64_t at, off64_t len)
 {
-    return hit(INJECT_ALLOCATE) ? -1 : (int)syscall(SYS_fallocate, fd, mode, at, len);
+    return hit(INJECT_ALLOCATE) || is_full(fd) ? -1 : (int)syscall(SYS_fallocate, fd, mode, at, len);
 }
 /* These two return the error and leave errno alone. */
 static int do_posix_fallocate(int fd, off_t at, off_t len)
 {
     int saved = errno, r = 0;
-    if (hit(INJECT_ALLOCATE) || syscall(SYS_fallocate, fd, 0, at, len))
+    if (hit(INJECT_ALLOCATE) || is_full(fd) || syscall(SYS_fallocate, fd, 0, at, len))
         r = errno;
     errno = saved;
     return r;
@@ -194,7 +205,8 @@ WRAPPER int ftruncate64(int fd, off64_t len)
 
 static int do_rename(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
-    return hit(INJECT_RENAME) ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+    return hit(INJECT_RENAME) || hit(INJECT_SPACE) ? -1
+                                                   : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
 WRAPPER int rename(const char *from, const char *to)
 {

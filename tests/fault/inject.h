@@ -19,6 +19,7 @@ enum inject_kind {
     INJECT_ALLOCATE, /* fallocate, posix_fallocate, ftruncate */
     INJECT_RENAME,   /* rename, renameat, renameat2 */
     INJECT_READ,     /* read, pread */
+    INJECT_SPACE,    /* all that takes room on a disk: writes to files, fallocate, new files, new names */
     INJECT_KINDS
 };
 extern const char *const inject_names[INJECT_KINDS];

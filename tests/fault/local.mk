@@ -33,7 +33,27 @@ fault_together_t_LDADD = $(fault_t_LDADD)
 fault_together_t_LDFLAGS = $(fault_t_LDFLAGS)
 EXTRA_fault_together_t_DEPENDENCIES = tests/fault/sink_ledger.la
 FAULT_TOGETHER = fault_together.t
+
+check_PROGRAMS += fault_sync.t
+TESTS += fault_sync.t
+fault_sync_t_SOURCES = tests/fault/sync_fail.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h tests/fault/wrap_open.h \
+	tests/fault/disk_private.h tests/fault/oracle.c tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_sync_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_sync_t_CFLAGS = $(fault_t_CFLAGS)
+fault_sync_t_LDADD = $(fault_t_LDADD)
+fault_sync_t_LDFLAGS = $(fault_t_LDFLAGS)
+EXTRA_fault_sync_t_DEPENDENCIES = tests/plugins/sink_puppet.la
+FAULT_PLUGINS = fault_sync.t
 endif
+
+check_PROGRAMS += fault_full.t
+TESTS += fault_full.t
+fault_full_t_SOURCES = tests/fault/full.c tests/fault/inject.c tests/fault/inject.h tests/fault/wrap_open.h tests/fault/oracle.c \
+	tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_full_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_full_t_CFLAGS = $(fault_t_CFLAGS)
+fault_full_t_LDADD = $(fault_t_LDADD)
+fault_full_t_LDFLAGS = $(fault_t_LDFLAGS)
 
 check_PROGRAMS += power.t
 TESTS += power.t
@@ -44,8 +64,8 @@ power_t_CFLAGS = $(fault_t_CFLAGS)
 power_t_LDADD = $(fault_t_LDADD)
 power_t_LDFLAGS = $(fault_t_LDFLAGS)
 
-fault-long: all fault.t power.t crash.t $(FAULT_TOGETHER)
-	$(AM_TESTS_ENVIRONMENT) for t in fault.t power.t crash.t $(FAULT_TOGETHER); do \
+fault-long: all fault.t fault_full.t power.t crash.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
+	$(AM_TESTS_ENVIRONMENT) for t in fault.t fault_full.t power.t crash.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
 	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif

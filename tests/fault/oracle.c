@@ -62,6 +62,20 @@ void oracle_free(struct oracle_list *l)
 }
 
 /* ---- the file sink's store: lines of bytes ---- */
+static bool read_gap(struct oracle_list *l, const char *line, size_t len, uint64_t *ret_number)
+{
+    static const char action[] = "\"action\":\"auditwell.gap\"", count[] = "\"count\":";
+    uint64_t n = 0;
+    if (!memmem(line, len, action, sizeof action - 1))
+        return false;
+    const char *p = memmem(line, len, count, sizeof count - 1);
+    for (p = p ? p + sizeof count - 1 : ""; *p >= '0' && *p <= '9'; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    l->dropped += n;
+    *ret_number = UINT64_MAX - l->gaps++;
+    return true;
+}
+
 static bool read_line(struct oracle_list *l, const char *line, size_t len, char *why, size_t size)
 {
     static const char id[] = "\"eventId\":\"", seq[] = "\"seq\":";
@@ -72,7 +86,8 @@ static bool read_line(struct oracle_list *l, const char *line, size_t len, char 
                        (int)(len < 80 ? len : 80), line);
         return false;
     }
-    if (!p || !parse_id(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number)) {
+    if (!read_gap(l, line, len, &number) &&
+        (!p || !parse_id(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number))) {
         (void)snprintf(why, size, "the file's line %zu has none of our ids: %.*s", l->count + 1,
                        (int)(len < 200 ? len : 200), line);
         return false;
@@ -272,6 +287,47 @@ bool oracle_judge(const char *file, const char *sqlite, uint64_t *acked, size_t 
 {
     return (!file || judge_one("file", file, acked, n, why, size)) &&
            (!sqlite || judge_one("sqlite", sqlite, acked, n, why, size));
+}
+
+static bool judge_list(const struct oracle_list *list, const uint64_t *acked, size_t count, uint64_t lost, char *why,
+                       size_t size)
+{
+    uint64_t holes = 0;
+    bool good = true;
+    for (size_t i = 0; good && i < list->count; i++) {
+        uint64_t before = i > 0 ? list->seqs[i - 1] : 0;
+        good = list->seqs[i] > before;
+        holes += list->seqs[i] - before - 1;
+        for (size_t k = 0; k < i; k++)
+            good = good && list->numbers[k] != list->numbers[i];
+    }
+    if (!good)
+        (void)snprintf(why, size, "the trail is out of order, or has an event twice");
+    for (size_t i = 0; good && i < count; i++) {
+        size_t k = 0;
+        while (k < list->count && list->numbers[k] != acked[i])
+            k++;
+        good = k < list->count;
+        if (!good)
+            (void)snprintf(why, size, "acknowledged event %" PRIu64 " is missing", acked[i]);
+    }
+    if (good && holes > lost) {
+        good = false;
+        (void)snprintf(why, size, "the trail lacks %" PRIu64 " events, the journal says %" PRIu64, holes, lost);
+    }
+    return good;
+}
+
+bool oracle_judge_holes(const char *file, const char *sqlite, const uint64_t *acked, size_t count, uint64_t lost,
+                        char *why, size_t size)
+{
+    struct oracle_list list = {.count = 0};
+    bool good = !file || (oracle_read_file(file, &list, why, size) && judge_list(&list, acked, count, lost, why, size));
+    oracle_free(&list);
+    good = good && (!sqlite ||
+                    (oracle_read_sqlite(sqlite, &list, why, size) && judge_list(&list, acked, count, lost, why, size)));
+    oracle_free(&list);
+    return good;
 }
 
 /* ---- searching for bytes ---- */

@@ -18,7 +18,9 @@ void oracle_event_id(uint64_t number, char out[ORACLE_ID_LEN + 1]);
 struct oracle_list {
     uint64_t *numbers, *seqs; /* in the store's order; seqs may be NULL */
     size_t count, room;
-    bool failed; /* out of memory, unreadable, or an event without our id */
+    uint64_t gaps, dropped; /* of the file: records of what was dropped, which are in the list as numbers of their own
+                               from UINT64_MAX down, and how many events they tell of */
+    bool failed;            /* out of memory, unreadable, or an event without our id */
 };
 bool oracle_add(struct oracle_list *list, uint64_t number, uint64_t seq);
 void oracle_free(struct oracle_list *list);
@@ -32,6 +34,12 @@ bool oracle_read_sqlite(const char *path, struct oracle_list *ret, char *why, si
 bool oracle_check(uint64_t *acked, size_t acked_count, const struct oracle_list *store, char *why, size_t size);
 /* Both stores at once, and both verified. A NULL path is left out. */
 bool oracle_judge(const char *file, const char *sqlite, uint64_t *acked, size_t acked_count, char *why, size_t size);
+/* The same after a power loss. A file system that writes what was not synced in an order of its own may leave a later
+ * event of such a group without an earlier one. None of them was acknowledged; the journal says how many it lacks, and
+ * nothing else may be amiss: every acknowledged number once, none twice, seqs rising, and no more of them missing than
+ * `lost`. */
+bool oracle_judge_holes(const char *file, const char *sqlite, const uint64_t *acked, size_t acked_count, uint64_t lost,
+                        char *why, size_t size);
 /* aw_verify() of a store ("file:PATH"): verdict good and as many events as given. */
 bool oracle_verify(const char *store, size_t events, char *why, size_t size);
 

@@ -108,38 +108,6 @@ struct loss {
     unsigned number;
 };
 
-/* A file system that writes what was not synced in an order of its own may leave a later event of such a group without
- * an earlier one. None of them was acknowledged; the journal says how many it lacks, and nothing else may be amiss. */
-static bool judge_holes(const char *file, const uint64_t *acked, size_t count, uint64_t lost, char *why, size_t size)
-{
-    struct oracle_list list = {NULL, NULL, 0, 0, false};
-    bool good = oracle_read_file(file, &list, why, size);
-    uint64_t holes = 0;
-    for (size_t i = 0; good && i < list.count; i++) {
-        uint64_t before = i > 0 ? list.seqs[i - 1] : 0;
-        good = list.seqs[i] > before;
-        holes += list.seqs[i] - before - 1;
-        for (size_t k = 0; k < i; k++)
-            good = good && list.numbers[k] != list.numbers[i];
-    }
-    if (!good)
-        (void)snprintf(why, size, "the trail is out of order, or has an event twice");
-    for (size_t i = 0; good && i < count; i++) {
-        size_t k = 0;
-        while (k < list.count && list.numbers[k] != acked[i])
-            k++;
-        good = k < list.count;
-        if (!good)
-            (void)snprintf(why, size, "acknowledged event %" PRIu64 " is missing", acked[i]);
-    }
-    if (good && holes > lost) {
-        good = false;
-        (void)snprintf(why, size, "the trail lacks %" PRIu64 " events, the journal says %" PRIu64, holes, lost);
-    }
-    oracle_free(&list);
-    return good;
-}
-
 static bool recover(void *arg, char *why, size_t size)
 {
     const struct loss *l = arg;
@@ -170,7 +138,7 @@ static bool recover(void *arg, char *why, size_t size)
         return false;
     }
     bool holes = l->state.keeps == DISK_SOME && stats.lost_total > 0;
-    if (holes ? !judge_holes(rig.file, acked, count, stats.lost_total, why, size)
+    if (holes ? !oracle_judge_holes(rig.file, NULL, acked, count, stats.lost_total, why, size)
               : !oracle_judge(rig.file, NULL, acked, count, why, size))
         return false;
     if (!getenv("POWER_KEEP"))

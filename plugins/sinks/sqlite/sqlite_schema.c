@@ -406,6 +406,25 @@ int32_t sq_rescue_wal(struct sqlite_sink *s)
     return AW_OK;
 }
 
+/* The names of the database and of its log, whoever made them: SQLite itself goes on when this fails, and a power loss
+ * would take away the file together with what is durable in it. */
+static int32_t sync_names(struct sqlite_sink *s)
+{
+    char *slash = strrchr(s->path, '/'), *dir = slash == NULL ? strdup(".") : NULL;
+    if (slash != NULL)
+        dir = slash > s->path ? strndup(s->path, (size_t)(slash - s->path)) : strdup("/");
+    if (dir == NULL)
+        return fail_errno(s, ENOMEM, "no memory");
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), e = 0;
+    if (fd >= 0) {
+        e = fsync(fd) < 0 && errno != EINVAL ? errno : 0; /* EINVAL: this file system cannot */
+        close(fd);
+    } else if (errno != EACCES) /* may be used and not read: nobody can sync it */
+        e = errno;
+    free(dir);
+    return e == 0 ? AW_OK : fail_errno(s, e, "cannot sync the directory");
+}
+
 int32_t sq_open(struct sqlite_sink *s)
 {
     struct stat st;
@@ -429,6 +448,8 @@ int32_t sq_open(struct sqlite_sink *s)
             r = prepare(s, s->db);
         if (r == AW_OK)
             r = sq_rescue_wal(s);
+        if (r == AW_OK)
+            r = sync_names(s);
     } else
         r = sq_fail(s, s->db, rc, "cannot open");
     if (r == AW_OK && stat(s->path, &st) < 0)
