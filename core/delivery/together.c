@@ -353,7 +353,6 @@ static void publish_all(struct together *g)
 static void pause_until(struct together *g, uint64_t when_ns)
 {
     struct timespec t = worker_timespec(when_ns);
-    publish_all(g);
     pthread_mutex_lock(&g->poke_mutex);
     if (!g->poked)
         (void)pthread_cond_timedwait(&g->poke, &g->poke_mutex, &t); /* however it ends: look again */
@@ -441,43 +440,38 @@ static void advance(struct together *g)
     steps[g->phase](g);
 }
 
-/* One step; false: leave the loop. */
-static bool step(struct together *g)
+struct worker_next together_step(struct together *g)
 {
+    static const struct worker_next go_on = {WORKER_GO_ON, 0}, leave = {WORKER_LEAVE, 0};
     struct wants w = look_at_wants(g);
     uint64_t now = clock_mono_ns(), until;
     if (w.stop && (now >= w.deadline_ns || g->halted))
-        return false;
+        return leave;
     reopen_members(g);
     if (must_wait(g, now, &until)) {
-        if (!w.stop || !g->halted)
-            pause_until(g, until < w.deadline_ns ? until : w.deadline_ns);
-        return true;
+        if (w.stop && g->halted)
+            return leave;
+        return (struct worker_next){WORKER_PAUSE, until < w.deadline_ns ? until : w.deadline_ns};
     }
     if (!all_started(g))
-        return true;
+        return go_on;
     if (!g->recovered) {
         recover(g);
-        return true;
+        return go_on;
     }
     if (g->view_count == 0)
         read_batch(g);
     if (g->view_count > 0) {
         advance(g);
-        return true;
+        return go_on;
     }
     if (w.stop && all_delivered(g))
-        return false;
-    publish_all(g);
-    (void)journal_cursor_wait(g->reader->cursor, now + NAP_MAX_NS);
-    return true;
+        return leave;
+    return (struct worker_next){WORKER_WAIT, now + NAP_MAX_NS};
 }
 
-void *together_main(void *arg)
+void together_end(struct together *g)
 {
-    struct together *g = arg;
-    while (step(g))
-        ;
     for (size_t i = 0; i < g->count; i++)
         worker_stop_sink(g->members[i].d, clock_mono_ns() + 1000000000u);
     publish_all(g);
@@ -489,5 +483,20 @@ void *together_main(void *arg)
         pthread_mutex_unlock(&d->mutex);
         worker_signal(d);
     }
+}
+
+void *together_main(void *arg)
+{
+    struct together *g = arg;
+    for (struct worker_next next = together_step(g); next.what != WORKER_LEAVE; next = together_step(g)) {
+        if (next.what == WORKER_GO_ON)
+            continue;
+        publish_all(g);
+        if (next.what == WORKER_PAUSE)
+            pause_until(g, next.until_ns);
+        else
+            (void)journal_cursor_wait(g->reader->cursor, next.until_ns);
+    }
+    together_end(g);
     return NULL;
 }
