@@ -347,19 +347,21 @@ struct worker_next worker_step(struct delivery *d)
         worker_try_to_start(d);
         return go_on;
     }
+    if (d->flush_pending && now >= d->flush_due_ns) { /* before the next write: one that fails wants a pause */
+        flush_sink(d);
+        if (!d->started)
+            return go_on;
+    }
     if (d->count == 0)
         read_batch(d);
     if (d->count > 0) {
         write_open(d);
-        if (!d->flush_pending || now < d->flush_due_ns)
-            return go_on;
+        return go_on;
     }
-    if (d->flush_pending && d->started && (w.flush || now >= d->flush_due_ns)) {
+    if (d->flush_pending && w.flush) {
         flush_sink(d);
         return go_on;
     }
-    if (d->count > 0)
-        return go_on;
     if (w.stop && !d->flush_pending &&
         atomic_load_explicit(&d->acked, memory_order_relaxed) >= journal_head(d->journal))
         return leave;
