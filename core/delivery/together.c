@@ -140,6 +140,21 @@ static void do_stage(struct together *g)
     g->phase = TOGETHER_WRITE;
 }
 
+static bool writer_flushes(const struct together *g)
+{
+    const struct aw_sink_class *class = g->writer->d->class;
+    return class->flush && class->durability != AW_DURABLE_NEVER;
+}
+
+/* What the sink without staging has ACCEPTED and not flushed may be gone: it is sent again. */
+static void forget_accepted(struct together *g)
+{
+    uint8_t *final = g->writer->d->final;
+    for (size_t v = 0; v < g->view_count && writer_flushes(g); v++)
+        if (final[v] == AW_EVENT_ACCEPTED)
+            final[v] = AW_EVENT_RETRY;
+}
+
 /* Makes durable what the sink without staging has ACCEPTED. */
 static bool flush_writer(struct together *g)
 {
@@ -147,16 +162,14 @@ static bool flush_writer(struct together *g)
     uint64_t last = 0, durable = 0;
     for (size_t v = g->from; v < g->to; v++)
         last = d->final[v] == AW_EVENT_ACCEPTED ? together_seq(g, v) : last;
-    if (last == 0 || !d->class->flush || d->class->durability == AW_DURABLE_NEVER)
+    if (last == 0 || !writer_flushes(g))
         return true;
     worker_call_begins(d);
     int32_t rc = d->class->flush(d->sink, clock_mono_ns() + d->settings.write_deadline_ns, &durable);
     worker_call_ends(d);
     if (rc != AW_OK) {
-        /* What it ACCEPTED may be gone. Started again, it says where it stands; the rest is sent again. */
-        for (size_t v = 0; v < g->view_count; v++)
-            if (d->final[v] == AW_EVENT_ACCEPTED)
-                d->final[v] = AW_EVENT_RETRY;
+        /* Started again, it says where it stands; the rest is sent again. */
+        forget_accepted(g);
         worker_back_off(d, rc < 0 ? rc : AW_E_INTERNAL, 0, "flush");
         worker_stop_sink(d, clock_mono_ns() + d->settings.write_deadline_ns);
         return false;
@@ -419,6 +432,7 @@ static bool all_started(struct together *g)
             worker_call_begins(d);
             worker_adopt_position(d); /* what it has of the round in hand it is not given again */
             worker_call_ends(d);
+            forget_accepted(g);
         }
         return false;
     }
