@@ -199,14 +199,19 @@ static void do_write(struct together *g)
 static void do_decide(struct together *g)
 {
     bool needed = false;
-    struct decision next = {
-        .counter = g->last.counter + 1, .first_seq = together_seq(g, g->from), .last_seq = together_seq(g, g->to - 1)};
+    struct decision next = {.counter = g->last.counter + 1, .last_seq = together_seq(g, g->to - 1)};
+    /* It begins where the last of the cursors stands: events that are missing before the round are covered, too. */
+    next.first_seq = together_seq(g, g->from);
     memcpy(next.token, g->token, sizeof next.token);
     for (size_t i = 0; i < g->count; i++) {
+        uint64_t behind = together_acked(g->members[i].d) + 1;
+        next.first_seq = behind < next.first_seq ? behind : next.first_seq;
         needed |= g->members[i].touched;
         if (next.member_count < DECISION_MEMBERS_MAX)
             next.members[next.member_count++] = decision_member(g->members[i].d->name);
     }
+    for (size_t v = g->from; v < g->to; v++)
+        needed |= g->dropped[v]; /* a sink that lags behind after a death must not get it all the same */
     int rc = needed ? decision_store(g->file, &next) : 0;
     if (rc < 0) {
         diag_log(&g->diag, AW_LOG_ERROR, "", "%s: cannot be written: %s; events wait", decision_path(g->file),
