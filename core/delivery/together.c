@@ -240,24 +240,46 @@ static int32_t settle_token(struct together_member *m, bool commit, const char *
     return rc;
 }
 
-static void say_lost(struct together_member *m)
+/* The decision in memory on disk, where it is not. false: not yet, and the next try has its time. */
+static bool store_last(struct together *g)
 {
+    int rc = g->last_unsaved ? decision_store(g->file, &g->last) : 0;
+    g->last_unsaved = rc < 0;
+    if (rc < 0) {
+        diag_log(&g->diag, AW_LOG_ERROR, "", "%s: cannot be written: %s; events wait", decision_path(g->file),
+                 strerror(-rc));
+        g->next_try_ns = clock_mono_ns() + g->members[0].d->settings.retry_base_ns;
+    }
+    return rc == 0;
+}
+
+/* The member gets the events again, and they must not seem to be settled by the decision: after a death of the process
+ * the sink knows nothing of the token any more. */
+static bool was_lost(struct together *g, struct together_member *m)
+{
+    uint64_t it = decision_member(m->d->name);
     m->lost = true;
     diag_log(&m->d->diag, AW_LOG_ERROR, m->d->name, "what it had staged is not there any more: it is delivered again");
+    for (uint32_t i = 0; i < g->last.member_count; i++)
+        if (g->last.members[i] == it)
+            g->last.members[i--] = g->last.members[--g->last.member_count];
+    g->last.counter++;
+    g->last_unsaved = true;
+    return store_last(g);
 }
 
 static void do_commit(struct together *g)
 {
+    if (!store_last(g))
+        return;
     for (size_t i = 0; i < g->count; i++) {
         struct together_member *m = &g->members[i];
         if (!m->touched)
             continue;
         int32_t rc = settle_token(m, true, g->token);
-        if (rc == AW_E_NOTFOUND)
-            say_lost(m);
-        else if (rc != AW_OK)
+        m->touched = rc != AW_OK && rc != AW_E_NOTFOUND;
+        if (m->touched || (rc == AW_E_NOTFOUND && !was_lost(g, m)))
             return;
-        m->touched = false;
     }
     finish_round(g);
 }
@@ -309,9 +331,7 @@ static bool recover_staging(struct together *g, struct together_member *m)
     for (size_t i = 0; i < count; i++) {
         bool decided = strcmp(tokens[i], g->last.token) == 0;
         rc = settle_token(m, decided, tokens[i]);
-        if (rc == AW_E_NOTFOUND && decided)
-            say_lost(m);
-        else if (rc != AW_OK && rc != AW_E_NOTFOUND)
+        if ((rc != AW_OK && rc != AW_E_NOTFOUND) || (rc == AW_E_NOTFOUND && decided && !was_lost(g, m)))
             return false;
         diag_log(&d->diag, AW_LOG_INFO, d->name, "%s what was staged as %s", decided ? "committed" : "rolled back",
                  tokens[i]);
@@ -322,13 +342,17 @@ static bool recover_staging(struct together *g, struct together_member *m)
 /* Every member is started. Done again from the beginning when a step fails. */
 static void recover(struct together *g)
 {
+    if (!store_last(g))
+        return;
     for (size_t i = 0; i < g->count; i++)
         if (!recover_staging(g, &g->members[i]))
             return;
     for (size_t i = 0; i < g->count; i++) {
         struct together_member *m = &g->members[i];
-        if (!m->lost && covered(g, m->d))
+        if (!m->lost && covered(g, m->d)) {
+            ledger_found(&m->d->ledger, g->last.last_seq);
             worker_acknowledge(m->d, g->last.last_seq);
+        }
         worker_call_begins(m->d);
         worker_adopt_position(m->d);
         worker_call_ends(m->d);

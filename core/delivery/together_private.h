@@ -43,6 +43,7 @@ struct together {
 
     struct decision_file *file;
     struct decision last;    /* the last decision made */
+    bool last_unsaved;       /* it says more than the file */
     bool recovered;          /* what an earlier life left in doubt is settled */
     bool halted;             /* a member stopped for good, and the others say so */
     uint64_t next_try_ns;    /* after a failure of the decision file or the journal */
