@@ -411,6 +411,7 @@ int __wrap_decision_store(struct decision_file *f, const struct decision *d);
 int __wrap_decision_store(struct decision_file *f, const struct decision *d)
 {
     (void)f;
+    bool in_recovery = W.together && !W.together->recovered; /* a list of tokens is in memory: see model_sink.c */
     model_point();
     expect_decision(d);
     if (W.decisions_fail && !W.known_gap && model_chance(12)) {
@@ -423,6 +424,7 @@ int __wrap_decision_store(struct decision_file *f, const struct decision *d)
     model_trace("decided: %s", d->token);
     W.decided = *d;
     W.decision_in_doubt = W.known_gap = false;
-    model_point();
+    if (!in_recovery)
+        model_point();
     return 0;
 }
