@@ -140,6 +140,21 @@ static void do_stage(struct together *g)
     g->phase = TOGETHER_WRITE;
 }
 
+static bool writer_flushes(const struct together *g)
+{
+    const struct aw_sink_class *class = g->writer->d->class;
+    return class->flush && class->durability != AW_DURABLE_NEVER;
+}
+
+/* What the sink without staging has ACCEPTED and not flushed may be gone: it is sent again. */
+static void forget_accepted(struct together *g)
+{
+    uint8_t *final = g->writer->d->final;
+    for (size_t v = 0; v < g->view_count && writer_flushes(g); v++)
+        if (final[v] == AW_EVENT_ACCEPTED)
+            final[v] = AW_EVENT_RETRY;
+}
+
 /* Makes durable what the sink without staging has ACCEPTED. */
 static bool flush_writer(struct together *g)
 {
@@ -147,16 +162,14 @@ static bool flush_writer(struct together *g)
     uint64_t last = 0, durable = 0;
     for (size_t v = g->from; v < g->to; v++)
         last = d->final[v] == AW_EVENT_ACCEPTED ? together_seq(g, v) : last;
-    if (last == 0 || !d->class->flush || d->class->durability == AW_DURABLE_NEVER)
+    if (last == 0 || !writer_flushes(g))
         return true;
     worker_call_begins(d);
     int32_t rc = d->class->flush(d->sink, clock_mono_ns() + d->settings.write_deadline_ns, &durable);
     worker_call_ends(d);
     if (rc != AW_OK) {
-        /* What it ACCEPTED may be gone. Started again, it says where it stands; the rest is sent again. */
-        for (size_t v = 0; v < g->view_count; v++)
-            if (d->final[v] == AW_EVENT_ACCEPTED)
-                d->final[v] = AW_EVENT_RETRY;
+        /* Started again, it says where it stands; the rest is sent again. */
+        forget_accepted(g);
         worker_back_off(d, rc < 0 ? rc : AW_E_INTERNAL, 0, "flush");
         worker_stop_sink(d, clock_mono_ns() + d->settings.write_deadline_ns);
         return false;
@@ -186,14 +199,19 @@ static void do_write(struct together *g)
 static void do_decide(struct together *g)
 {
     bool needed = false;
-    struct decision next = {
-        .counter = g->last.counter + 1, .first_seq = together_seq(g, g->from), .last_seq = together_seq(g, g->to - 1)};
+    struct decision next = {.counter = g->last.counter + 1, .last_seq = together_seq(g, g->to - 1)};
+    /* It begins where the last of the cursors stands: events that are missing before the round are covered, too. */
+    next.first_seq = together_seq(g, g->from);
     memcpy(next.token, g->token, sizeof next.token);
     for (size_t i = 0; i < g->count; i++) {
+        uint64_t behind = together_acked(g->members[i].d) + 1;
+        next.first_seq = behind < next.first_seq ? behind : next.first_seq;
         needed |= g->members[i].touched;
         if (next.member_count < DECISION_MEMBERS_MAX)
             next.members[next.member_count++] = decision_member(g->members[i].d->name);
     }
+    for (size_t v = g->from; v < g->to; v++)
+        needed |= g->dropped[v]; /* a sink that lags behind after a death must not get it all the same */
     int rc = needed ? decision_store(g->file, &next) : 0;
     if (rc < 0) {
         diag_log(&g->diag, AW_LOG_ERROR, "", "%s: cannot be written: %s; events wait", decision_path(g->file),
@@ -222,24 +240,46 @@ static int32_t settle_token(struct together_member *m, bool commit, const char *
     return rc;
 }
 
-static void say_lost(struct together_member *m)
+/* The decision in memory on disk, where it is not. false: not yet, and the next try has its time. */
+static bool store_last(struct together *g)
 {
+    int rc = g->last_unsaved ? decision_store(g->file, &g->last) : 0;
+    g->last_unsaved = rc < 0;
+    if (rc < 0) {
+        diag_log(&g->diag, AW_LOG_ERROR, "", "%s: cannot be written: %s; events wait", decision_path(g->file),
+                 strerror(-rc));
+        g->next_try_ns = clock_mono_ns() + g->members[0].d->settings.retry_base_ns;
+    }
+    return rc == 0;
+}
+
+/* The member gets the events again, and they must not seem to be settled by the decision: after a death of the process
+ * the sink knows nothing of the token any more. */
+static bool was_lost(struct together *g, struct together_member *m)
+{
+    uint64_t it = decision_member(m->d->name);
     m->lost = true;
     diag_log(&m->d->diag, AW_LOG_ERROR, m->d->name, "what it had staged is not there any more: it is delivered again");
+    for (uint32_t i = 0; i < g->last.member_count; i++)
+        if (g->last.members[i] == it)
+            g->last.members[i--] = g->last.members[--g->last.member_count];
+    g->last.counter++;
+    g->last_unsaved = true;
+    return store_last(g);
 }
 
 static void do_commit(struct together *g)
 {
+    if (!store_last(g))
+        return;
     for (size_t i = 0; i < g->count; i++) {
         struct together_member *m = &g->members[i];
         if (!m->touched)
             continue;
         int32_t rc = settle_token(m, true, g->token);
-        if (rc == AW_E_NOTFOUND)
-            say_lost(m);
-        else if (rc != AW_OK)
+        m->touched = rc != AW_OK && rc != AW_E_NOTFOUND;
+        if (m->touched || (rc == AW_E_NOTFOUND && !was_lost(g, m)))
             return;
-        m->touched = false;
     }
     finish_round(g);
 }
@@ -291,9 +331,7 @@ static bool recover_staging(struct together *g, struct together_member *m)
     for (size_t i = 0; i < count; i++) {
         bool decided = strcmp(tokens[i], g->last.token) == 0;
         rc = settle_token(m, decided, tokens[i]);
-        if (rc == AW_E_NOTFOUND && decided)
-            say_lost(m);
-        else if (rc != AW_OK && rc != AW_E_NOTFOUND)
+        if ((rc != AW_OK && rc != AW_E_NOTFOUND) || (rc == AW_E_NOTFOUND && decided && !was_lost(g, m)))
             return false;
         diag_log(&d->diag, AW_LOG_INFO, d->name, "%s what was staged as %s", decided ? "committed" : "rolled back",
                  tokens[i]);
@@ -304,6 +342,8 @@ static bool recover_staging(struct together *g, struct together_member *m)
 /* Every member is started. Done again from the beginning when a step fails. */
 static void recover(struct together *g)
 {
+    if (!store_last(g))
+        return;
     for (size_t i = 0; i < g->count; i++)
         if (!recover_staging(g, &g->members[i]))
             return;
@@ -355,7 +395,6 @@ static void publish_all(struct together *g)
 static void pause_until(struct together *g, uint64_t when_ns)
 {
     struct timespec t = worker_timespec(when_ns);
-    publish_all(g);
     pthread_mutex_lock(&g->poke_mutex);
     if (!g->poked)
         (void)pthread_cond_timedwait(&g->poke, &g->poke_mutex, &t); /* however it ends: look again */
@@ -422,6 +461,7 @@ static bool all_started(struct together *g)
             worker_call_begins(d);
             worker_adopt_position(d); /* what it has of the round in hand it is not given again */
             worker_call_ends(d);
+            forget_accepted(g);
         }
         return false;
     }
@@ -443,43 +483,38 @@ static void advance(struct together *g)
     steps[g->phase](g);
 }
 
-/* One step; false: leave the loop. */
-static bool step(struct together *g)
+struct worker_next together_step(struct together *g)
 {
+    static const struct worker_next go_on = {WORKER_GO_ON, 0}, leave = {WORKER_LEAVE, 0};
     struct wants w = look_at_wants(g);
     uint64_t now = clock_mono_ns(), until;
     if (w.stop && (now >= w.deadline_ns || g->halted))
-        return false;
+        return leave;
     reopen_members(g);
     if (must_wait(g, now, &until)) {
-        if (!w.stop || !g->halted)
-            pause_until(g, until < w.deadline_ns ? until : w.deadline_ns);
-        return true;
+        if (w.stop && g->halted)
+            return leave;
+        return (struct worker_next){WORKER_PAUSE, until < w.deadline_ns ? until : w.deadline_ns};
     }
     if (!all_started(g))
-        return true;
+        return go_on;
     if (!g->recovered) {
         recover(g);
-        return true;
+        return go_on;
     }
     if (g->view_count == 0)
         read_batch(g);
     if (g->view_count > 0) {
         advance(g);
-        return true;
+        return go_on;
     }
     if (w.stop && all_delivered(g))
-        return false;
-    publish_all(g);
-    (void)journal_cursor_wait(g->reader->cursor, now + NAP_MAX_NS);
-    return true;
+        return leave;
+    return (struct worker_next){WORKER_WAIT, now + NAP_MAX_NS};
 }
 
-void *together_main(void *arg)
+void together_end(struct together *g)
 {
-    struct together *g = arg;
-    while (step(g))
-        ;
     for (size_t i = 0; i < g->count; i++)
         worker_stop_sink(g->members[i].d, clock_mono_ns() + 1000000000u);
     publish_all(g);
@@ -491,5 +526,20 @@ void *together_main(void *arg)
         pthread_mutex_unlock(&d->mutex);
         worker_signal(d);
     }
+}
+
+void *together_main(void *arg)
+{
+    struct together *g = arg;
+    for (struct worker_next next = together_step(g); next.what != WORKER_LEAVE; next = together_step(g)) {
+        if (next.what == WORKER_GO_ON)
+            continue;
+        publish_all(g);
+        if (next.what == WORKER_PAUSE)
+            pause_until(g, next.until_ns);
+        else
+            (void)journal_cursor_wait(g->reader->cursor, next.until_ns);
+    }
+    together_end(g);
     return NULL;
 }

@@ -12,9 +12,13 @@
  * doubt. An event that one sink rejects is rolled back everywhere, dead-lettered for every sink that lacks it, and the
  * rest goes on. Each sink keeps its own cursor, so fanout may be changed at any time.
  *
- * Known gap: when the sink without staging has taken a part of a round, rejected another, and the process dies before
- * the rejected event is in the dead-letter files, a sink that only knows its last position cannot tell that the event
- * is missing in it.
+ * A sink that lost what it had staged (AW_E_NOTFOUND of a commit) is taken out of the decision, and gets the events
+ * again.
+ *
+ * Known gaps. When the process dies between that answer and the decision's new text, the sink does not get them again
+ * (the file sink has set them aside). When the sink without staging has taken a part of a round and rejected another,
+ * and the process ends before the round is decided, a sink that only knows its last position cannot tell that the event
+ * is missing in it: the others may get an event that it has refused, or only that sink lacks it.
  */
 #ifndef AW_TOGETHER_H
 #define AW_TOGETHER_H

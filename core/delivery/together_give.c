@@ -117,7 +117,10 @@ static bool settle(struct together *g, struct together_member *m, size_t sent_in
     case AW_EVENT_ACCEPTED:
     case AW_EVENT_DURABLE:
     case AW_EVENT_DUPLICATE:
-        d->final[view] = d->status[sent_index];
+        /* One that staged an event for which it has a letter from an earlier try keeps that: no second one is written.
+         */
+        if (!m->tx || d->final[view] != AW_EVENT_REJECTED)
+            d->final[view] = d->status[sent_index];
         return true;
     case AW_EVENT_REJECTED: {
         const char *reason = event_batch_error(d->retry, sent_index);

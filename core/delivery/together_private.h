@@ -43,6 +43,7 @@ struct together {
 
     struct decision_file *file;
     struct decision last;    /* the last decision made */
+    bool last_unsaved;       /* it says more than the file */
     bool recovered;          /* what an earlier life left in doubt is settled */
     bool halted;             /* a member stopped for good, and the others say so */
     uint64_t next_try_ns;    /* after a failure of the decision file or the journal */
@@ -69,7 +70,9 @@ static inline uint64_t together_seq(const struct together *g, size_t view)
     return g->views[view].head->seq;
 }
 
-void *together_main(void *group);
+struct worker_next together_step(struct together *g);
+void together_end(struct together *g); /* stops the sinks, and tells who waits */
+void *together_main(void *group);      /* the thread: steps to the end */
 /* Gives the member what it lacks of the round: stage() or write(). false: not all of that is settled, and the next try
  * has its time. g->changed: events were rejected, or the round must be smaller; then all must be rolled back. */
 bool together_give(struct together *g, struct together_member *m);

@@ -309,18 +309,9 @@ static struct wants look_at_wants(struct delivery *d)
     return w;
 }
 
-static void wait_until(struct delivery *d, uint64_t when_ns, uint64_t now_ns)
-{
-    uint64_t latest = now_ns + NAP_MAX_NS;
-    worker_publish(d);
-    (void)journal_cursor_wait(d->cursor, when_ns < latest ? when_ns : latest);
-}
-
-/* Waits for a time although the journal may have more to read; stop, reopen and flush end it early. */
 static void pause_until(struct delivery *d, uint64_t when_ns)
 {
     struct timespec t = {(time_t)(when_ns / 1000000000u), (long)(when_ns % 1000000000u)};
-    worker_publish(d);
     pthread_mutex_lock(&d->mutex);
     if (!d->poked)
         (void)pthread_cond_timedwait(&d->poke, &d->mutex, &t); /* time-outs and spurious wake-ups alike: look again */
@@ -328,58 +319,58 @@ static void pause_until(struct delivery *d, uint64_t when_ns)
     pthread_mutex_unlock(&d->mutex);
 }
 
-/* One step; false: leave the loop. */
-static bool step(struct delivery *d)
+static struct worker_next pause_for(uint64_t until_ns, uint64_t or_ns)
 {
+    return (struct worker_next){WORKER_PAUSE, until_ns < or_ns ? until_ns : or_ns};
+}
+
+struct worker_next worker_step(struct delivery *d)
+{
+    static const struct worker_next go_on = {WORKER_GO_ON, 0}, leave = {WORKER_LEAVE, 0};
     struct wants w = look_at_wants(d);
     uint64_t now = clock_mono_ns();
     if (w.stop && (now >= w.deadline_ns || d->stop_for_good))
-        return false;
+        return leave;
     if (atomic_load_explicit(&d->reopen, memory_order_relaxed))
         worker_reopen_sink(d);
     if (d->stop_for_good) {
         look_at_oldest(d);
-        pause_until(d, now + (d->count > 0 || d->oldest_seq > d->position ? 3600000000000u : 1000000000u));
-        return true;
+        return pause_for(now + (d->count > 0 || d->oldest_seq > d->position ? 3600000000000u : 1000000000u),
+                         UINT64_MAX);
     }
-    if (now < d->next_try_ns) {
-        pause_until(d, d->next_try_ns < w.deadline_ns ? d->next_try_ns : w.deadline_ns);
-        return true;
-    }
-    if (!breaker_allows(&d->breaker, now)) {
-        pause_until(d, d->breaker.open_until_ns < w.deadline_ns ? d->breaker.open_until_ns : w.deadline_ns);
-        return true;
-    }
+    if (now < d->next_try_ns)
+        return pause_for(d->next_try_ns, w.deadline_ns);
+    if (!breaker_allows(&d->breaker, now))
+        return pause_for(d->breaker.open_until_ns, w.deadline_ns);
     if (!d->started) {
         look_at_oldest(d);
         worker_try_to_start(d);
-        return true;
+        return go_on;
+    }
+    if (d->flush_pending && now >= d->flush_due_ns) { /* before the next write: one that fails wants a pause */
+        flush_sink(d);
+        if (!d->started)
+            return go_on;
     }
     if (d->count == 0)
         read_batch(d);
     if (d->count > 0) {
         write_open(d);
-        if (!d->flush_pending || now < d->flush_due_ns)
-            return true;
+        return go_on;
     }
-    if (d->flush_pending && d->started && (w.flush || now >= d->flush_due_ns)) {
+    if (d->flush_pending && w.flush) {
         flush_sink(d);
-        return true;
+        return go_on;
     }
-    if (d->count > 0)
-        return true;
     if (w.stop && !d->flush_pending &&
         atomic_load_explicit(&d->acked, memory_order_relaxed) >= journal_head(d->journal))
-        return false;
-    wait_until(d, d->flush_pending ? d->flush_due_ns : UINT64_MAX, now);
-    return true;
+        return leave;
+    uint64_t latest = now + NAP_MAX_NS;
+    return (struct worker_next){WORKER_WAIT, d->flush_pending && d->flush_due_ns < latest ? d->flush_due_ns : latest};
 }
 
-void *worker_main(void *arg)
+void worker_end(struct delivery *d)
 {
-    struct delivery *d = arg;
-    while (step(d))
-        ;
     worker_stop_sink(d, clock_mono_ns() + 1000000000u);
     worker_publish(d);
     pthread_mutex_lock(&d->mutex);
@@ -387,5 +378,20 @@ void *worker_main(void *arg)
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->mutex);
     worker_signal(d);
+}
+
+void *worker_main(void *arg)
+{
+    struct delivery *d = arg;
+    for (struct worker_next next = worker_step(d); next.what != WORKER_LEAVE; next = worker_step(d)) {
+        if (next.what == WORKER_GO_ON)
+            continue;
+        worker_publish(d);
+        if (next.what == WORKER_PAUSE)
+            pause_until(d, next.until_ns);
+        else
+            (void)journal_cursor_wait(d->cursor, next.until_ns);
+    }
+    worker_end(d);
     return NULL;
 }

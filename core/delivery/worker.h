@@ -90,7 +90,20 @@ struct delivery {
     _Atomic uint64_t acked;         /* [a] */
 };
 
-void *worker_main(void *delivery);
+/* What a worker, or the coordinator of a group, does next. A step itself never sleeps; the thread around it does, and
+ * may come back from there at any time. */
+struct worker_next {
+    enum {
+        WORKER_GO_ON, /* the next step at once */
+        WORKER_PAUSE, /* at until_ns, although the journal may have more to read; stop, reopen and flush end it early */
+        WORKER_WAIT,  /* when there is something to read, or at until_ns */
+        WORKER_LEAVE, /* no step any more: worker_end(), or that of the group */
+    } what;
+    uint64_t until_ns; /* CLOCK_MONOTONIC */
+};
+struct worker_next worker_step(struct delivery *d);
+void worker_end(struct delivery *d); /* stops the sink, and tells who waits */
+void *worker_main(void *delivery);   /* the thread: steps to the end */
 /* start() of the plugin and, without a group, the position check; AW_OK or AW_E_*. The opener's thread or the worker,
  * never both. */
 int32_t worker_start_sink(struct delivery *d);
