@@ -44,8 +44,22 @@ power_t_CFLAGS = $(fault_t_CFLAGS)
 power_t_LDADD = $(fault_t_LDADD)
 power_t_LDFLAGS = $(fault_t_LDFLAGS)
 
-fault-long: all fault.t power.t crash.t $(FAULT_TOGETHER)
-	$(AM_TESTS_ENVIRONMENT) for t in fault.t power.t crash.t $(FAULT_TOGETHER); do \
+check_PROGRAMS += fault_sinks.t fault_outage.t
+TESTS += fault_sinks.t fault_outage.t
+FAULT_JUDGE = tests/fault/judge.c tests/fault/judge.h tests/fault/oracle.c tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_sinks_t_SOURCES = tests/fault/sinks.c $(FAULT_JUDGE)
+fault_sinks_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_sinks_t_CFLAGS = $(fault_t_CFLAGS)
+fault_sinks_t_LDADD = $(fault_t_LDADD)
+EXTRA_fault_sinks_t_DEPENDENCIES = tests/plugins/sink_puppet.la
+fault_outage_t_SOURCES = tests/fault/outage.c $(FAULT_JUDGE)
+fault_outage_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_outage_t_CFLAGS = $(fault_t_CFLAGS)
+fault_outage_t_LDADD = $(fault_t_LDADD)
+EXTRA_fault_outage_t_DEPENDENCIES = tests/plugins/sink_puppet.la
+
+fault-long: all fault.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER)
+	$(AM_TESTS_ENVIRONMENT) for t in fault.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER); do \
 	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif
