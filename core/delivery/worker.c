@@ -19,6 +19,7 @@
 /* How long the worker may sleep while it waits for a time, so that it notices a stop soon even if a wake-up is missed.
  */
 #define NAP_MAX_NS 100000000u
+#define IDLE_FLUSH_NS 5000000u /* between flushes that change nothing, while somebody waits */
 
 /* AW_EVENT_* outside the ABI: ACCEPTED and still to be flushed. */
 #define SETTLED_ACCEPTED AW_EVENT_ACCEPTED
@@ -89,10 +90,13 @@ static void flush_sink(struct delivery *d)
     uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
     if (!all && d->oldest_seq <= upto)
         d->oldest_seq = upto + 1; /* not older than the one before: that is near enough */
-    if (!all)
-        d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
-    else
-        d->flush_pending = false;
+    d->flush_pending = !all;
+    if (!all) {
+        uint64_t now = clock_mono_ns();
+        d->flush_due_ns = now + d->settings.flush_interval_ns;
+        if (upto <= atomic_load_explicit(&d->acked, memory_order_relaxed))
+            d->flush_again_ns = now + IDLE_FLUSH_NS;
+    }
     worker_acknowledge(d, upto);
 }
 
@@ -362,7 +366,8 @@ static bool step(struct delivery *d)
         if (!d->flush_pending || now < d->flush_due_ns)
             return true;
     }
-    if (d->flush_pending && d->started && (w.flush || now >= d->flush_due_ns)) {
+    uint64_t flush_at = w.flush && d->flush_again_ns < d->flush_due_ns ? d->flush_again_ns : d->flush_due_ns;
+    if (d->flush_pending && d->started && now >= flush_at) {
         flush_sink(d);
         return true;
     }
@@ -371,7 +376,7 @@ static bool step(struct delivery *d)
     if (w.stop && !d->flush_pending &&
         atomic_load_explicit(&d->acked, memory_order_relaxed) >= journal_head(d->journal))
         return false;
-    wait_until(d, d->flush_pending ? d->flush_due_ns : UINT64_MAX, now);
+    wait_until(d, d->flush_pending ? flush_at : UINT64_MAX, now);
     return true;
 }
 

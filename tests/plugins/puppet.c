@@ -36,7 +36,7 @@ struct puppet {
     unsigned calls, flushes;
     char *memory; /* lines that were accepted under "forget" */
     size_t memory_len, memory_room;
-    uint64_t last_seq; /* the newest that was accepted */
+    uint64_t last_seq; /* the newest that it took */
 };
 
 static const struct aw_option opt_path = {
@@ -171,7 +171,7 @@ static int32_t take_event(struct puppet *s, const char *orders, const struct aw_
     int32_t rc = forgets ? remember(s, e) : store(s, e);
     if (rc == AW_OK)
         *ret_status = forgets ? AW_EVENT_ACCEPTED : AW_EVENT_DURABLE;
-    if (rc == AW_OK && forgets)
+    if (rc == AW_OK)
         (void)s->host->event_number(e, AW_NUMBER_SEQ, &s->last_seq);
     return rc;
 }
