@@ -50,9 +50,11 @@ static void order(const struct bench *b, const char *text)
 static struct aw_logger *open_with(const struct bench *b, const char *bad)
 {
     char text[3000], out[600], received[600], orders[600];
-    int n = snprintf(text, sizeof text,
-                     "plugin_path = \"%s\";\nsinks = ( { plugin = \"file\"; path = \"%s\"; rotate_size = \"0\"; }",
-                     b->test_plugins, bench_path(b, "out.jsonl", out, sizeof out));
+    int n = snprintf(
+        text, sizeof text,
+        "plugin_path = \"%s\";\nsinks = ( { plugin = \"file\"; path = \"%s\"; rotate_size = \"0\"; fsync = \"never\";"
+        " batch = { flush_interval = \"10ms\"; }; }",
+        b->test_plugins, bench_path(b, "out.jsonl", out, sizeof out));
     (void)snprintf(
         text + n, sizeof text - (size_t)n, bad ? ", { plugin = \"puppet\"; path = \"%s\"; orders = \"%s\"; } );" : ");",
         bench_path(b, "received", received, sizeof received), bench_path(b, "orders", orders, sizeof orders));
@@ -100,13 +102,14 @@ void figures_sinks(struct bench *b)
         p99[k].n = lag[k].n = 0;
     for (int i = 0; i < b->runs; i++) {
         struct run without = run(b, NULL, ns);
-        series_add(&p99_without, without.p99_us);
-        series_add(&lag_without, without.lag_events);
         for (size_t k = 0; k < KINDS; k++) {
             struct run r = run(b, kinds[k].order, ns);
             series_add(&p99[k], r.p99_us);
             series_add(&lag[k], r.lag_events);
         }
+        struct run again = run(b, NULL, ns); /* before and after, since this is the limit of five figures */
+        series_add(&p99_without, (without.p99_us + again.p99_us) / 2);
+        series_add(&lag_without, (without.lag_events + again.lag_events) / 2);
     }
     for (size_t k = 0; k < KINDS; k++) {
         report(&kinds[k].p99, &p99[k], &p99_without);

@@ -277,6 +277,10 @@ static void outage(const struct plan *plan, uint64_t *tried, uint64_t *lost, uin
     struct outage o = {.plan = plan, .quota = extended ? plan->quota_long : plan->quota};
     char why[1100];
     o.seconds = given ? strtod(given, NULL) : extended ? plan->seconds_long : plan->seconds;
+    if (given && extended) { /* the quota is reached as early as at full length */
+        o.quota = (uint64_t)((double)plan->quota_long * o.seconds / plan->seconds_long);
+        o.quota = o.quota < plan->quota ? plan->quota : o.quota;
+    }
     if (harness_slow())
         o.seconds /= plan->reaches_quota ? 1 : 4;
     size_t size = sizeof *o.shared + ((size_t)(o.seconds * RATE) + 20000) * sizeof o.shared->owed[0];
