@@ -93,7 +93,7 @@ static struct run run(struct bench *b, const char *bad, uint32_t *ns)
 void figures_sinks(struct bench *b)
 {
     struct series p99[KINDS], lag[KINDS], p99_without = {.n = 0}, lag_without = {.n = 0};
-    if (!bench_wants(b, "sinks") || !b->test_plugins)
+    if (!bench_wants(b, "bad_sinks") || !b->test_plugins)
         return;
     uint32_t *ns = malloc((b->latency_events + 1) * sizeof *ns);
     if (!ns)

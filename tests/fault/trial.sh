@@ -53,6 +53,11 @@ trial -c "$work/etc/forgetful.conf" -n 2
 [ $? -eq 1 ] && grep -q '^fault trial: tried=2 lost=[1-9][0-9]* ' "$work/out"
 result $? "a sink that loses events is found out"
 
+# One that has no ids, and gets again what was under way when the process was killed.
+sed 's/forgetful/keyless/' "$work/etc/forgetful.conf" >"$work/etc/keyless.conf"
+trial -c "$work/etc/keyless.conf" -n 5 -r plain
+result $? "a sink that keeps no ids may have events again when -r says so, and has all"
+
 # Its store is nowhere that could be led elsewhere.
 cat >"$work/etc/remote.conf" <<EOF
 plugin_path = "$top_builddir/tests/plugins/.libs";
