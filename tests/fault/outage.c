@@ -37,7 +37,7 @@
 #define SMALL_FILES (1u << 20)
 
 struct plan {
-    const char *name, *mode;
+    const char *name, *mode, *timeout; /* timeout: how long a call may wait for room */
     bool reaches_quota;
     double seconds, seconds_long;
     uint64_t quota, quota_long;
@@ -221,8 +221,8 @@ static void configure(struct outage *o)
     (void)snprintf(o->disk, sizeof o->disk, "%s/disk", dir);
     (void)snprintf(o->away, sizeof o->away, "%s/away", dir);
     (void)snprintf(top, sizeof top,
-                   "plugin_path = \"%s/tests/plugins/.libs\"; mode = \"%s\"; queue = { timeout = \"1ms\"; };",
-                   build ? build : ".", o->plan->mode);
+                   "plugin_path = \"%s/tests/plugins/.libs\"; mode = \"%s\"; queue = { timeout = \"%s\"; };",
+                   build ? build : ".", o->plan->mode, o->plan->timeout);
     (void)snprintf(journal, sizeof journal, "max_size = %" PRIu64 "L; segment_size = \"1MiB\"; ring_size = %u;",
                    o->quota, RING);
     (void)snprintf(
@@ -312,9 +312,9 @@ static void outage(const struct plan *plan, uint64_t *tried, uint64_t *lost, uin
 static void test_outage(void)
 {
     static const struct plan plans[] = {
-        {"within_quota", "queue", false, 1, 60, 256u << 20, UINT64_C(8) << 30}, /* 3,000,000 events at length */
-        {"quota_drop", "drop", true, 1.5, 600, 16u << 20, UINT64_C(1) << 30},   /* 30,000,000 */
-        {"quota_queue", "queue", true, 1.5, 600, 16u << 20, UINT64_C(1) << 30},
+        {"within_quota", "queue", "60s", false, 1, 60, 256u << 20, UINT64_C(8) << 30}, /* 3,000,000 events at length */
+        {"quota_drop", "drop", "1ms", true, 1.5, 600, 16u << 20, UINT64_C(1) << 30},   /* 30,000,000 */
+        {"quota_queue", "queue", "1ms", true, 1.5, 600, 16u << 20, UINT64_C(1) << 30},
     };
     uint64_t tried = 0, lost = 0, unexplained = 0;
     for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++)

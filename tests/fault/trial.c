@@ -283,7 +283,8 @@ static bool may_repeat(const struct trial *t, const char *sink)
     return false;
 }
 
-static void judge(struct trial *t, const char *sink)
+/* false: the sink cannot be read back. */
+static bool judge(struct trial *t, const char *sink)
 {
     struct judge_report r;
     struct letters letters = {.count = 0};
@@ -299,7 +300,7 @@ static void judge(struct trial *t, const char *sink)
     bool good = judge_store(&c, &r, &readable);
     if (!good && !readable) {
         printf("# sink %s: NOT JUDGED, since it cannot be read back: %s\n", sink, r.first);
-        return;
+        return false;
     }
     look_at_letters(t, sink, &letters);
     bool repeats = may_repeat(t, sink);
@@ -315,6 +316,7 @@ static void judge(struct trial *t, const char *sink)
     t->lost += r.missing - letters.found;
     t->unexplained += r.altered + (repeats ? 0 : r.twice + r.disordered) + r.foreign + findings + !good;
     free(letters.missing);
+    return true;
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -390,10 +392,11 @@ static bool run(struct trial *t)
         sealed |= t->owed[i].hash;
     t->unsealed = !sealed;
     judge_sort(t->owed, t->owed_count);
+    size_t judged = 0;
     for (size_t i = 0; i < t->copy.sink_count; i++)
-        judge(t, t->copy.sinks[i].name);
-    if (before == 0) {
-        printf("# no event was accepted: nothing was tried\n");
+        judged += judge(t, t->copy.sinks[i].name);
+    if (before == 0 || judged == 0) {
+        printf("# %s: nothing is shown by this\n", before ? "no sink can be read back" : "no event was accepted");
         t->unexplained++;
     }
     printf("fault trial: tried=%u lost=%" PRIu64 " unexplained=%" PRIu64 " seed=%" PRIu64 ", %zu events acknowledged\n",

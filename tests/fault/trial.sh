@@ -67,8 +67,9 @@ trial -c "$work/etc/remote.conf" -n 1
 [ $? -eq 2 ] && grep -q 'sink "far" (plugin m_good) keeps its events where no path says' "$work/err" && ! grep -q '^fault' "$work/out"
 result $? "a sink with a store elsewhere is refused"
 trial -c "$work/etc/remote.conf" -n 1 -a far
-[ $? -eq 0 ] && grep -q 'WRITES TO ITS REAL STORE' "$work/out" && grep -q 'far: NOT JUDGED' "$work/out"
-result $? "unless it is named; what cannot be read back is said not to be judged"
+[ $? -eq 1 ] && grep -q 'WRITES TO ITS REAL STORE' "$work/out" && grep -q 'far: NOT JUDGED' "$work/out" &&
+    grep -q 'no sink can be read back: nothing is shown' "$work/out"
+result $? "unless it is named; when nothing can be read back, nothing is shown"
 chmod 666 "$work/etc/remote.conf"
 trial -c "$work/etc/remote.conf" -n 1 -a far
 [ $? -eq 2 ] && grep -q 'must belong to root or to you' "$work/err"
