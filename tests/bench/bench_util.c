@@ -164,7 +164,8 @@ void bench_clean(const struct bench *b)
 static void diag(void *arg, int severity, const char *instance, const char *text)
 {
     (void)arg;
-    if (severity >= 300) /* AW_LOG_WARNING */
+    bool told_to = instance && strcmp(instance, "puppet") == 0; /* it fails since it should */
+    if (severity >= 300 && !told_to)                            /* AW_LOG_WARNING */
         (void)fprintf(stderr, "bench: %s: %s\n", instance ? instance : "", text);
 }
 
