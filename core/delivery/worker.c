@@ -19,6 +19,7 @@
 /* How long the worker may sleep while it waits for a time, so that it notices a stop soon even if a wake-up is missed.
  */
 #define NAP_MAX_NS 100000000u
+#define IDLE_FLUSH_NS 5000000u /* between flushes that change nothing, while somebody waits */
 
 /* AW_EVENT_* outside the ABI: ACCEPTED and still to be flushed. */
 #define SETTLED_ACCEPTED AW_EVENT_ACCEPTED
@@ -89,10 +90,13 @@ static void flush_sink(struct delivery *d)
     uint64_t upto = all || durable > d->accepted_seq ? d->accepted_seq : durable;
     if (!all && d->oldest_seq <= upto)
         d->oldest_seq = upto + 1; /* not older than the one before: that is near enough */
-    if (!all)
-        d->flush_due_ns = clock_mono_ns() + d->settings.flush_interval_ns;
-    else
-        d->flush_pending = false;
+    d->flush_pending = !all;
+    if (!all) {
+        uint64_t now = clock_mono_ns();
+        d->flush_due_ns = now + d->settings.flush_interval_ns;
+        if (upto <= atomic_load_explicit(&d->acked, memory_order_relaxed))
+            d->flush_again_ns = now + IDLE_FLUSH_NS;
+    }
     worker_acknowledge(d, upto);
 }
 
@@ -358,7 +362,8 @@ struct worker_next worker_step(struct delivery *d)
         write_open(d);
         return go_on;
     }
-    if (d->flush_pending && w.flush) {
+    uint64_t flush_at = w.flush && d->flush_again_ns < d->flush_due_ns ? d->flush_again_ns : d->flush_due_ns;
+    if (d->flush_pending && now >= flush_at) {
         flush_sink(d);
         return go_on;
     }
@@ -366,7 +371,7 @@ struct worker_next worker_step(struct delivery *d)
         atomic_load_explicit(&d->acked, memory_order_relaxed) >= journal_head(d->journal))
         return leave;
     uint64_t latest = now + NAP_MAX_NS;
-    return (struct worker_next){WORKER_WAIT, d->flush_pending && d->flush_due_ns < latest ? d->flush_due_ns : latest};
+    return (struct worker_next){WORKER_WAIT, d->flush_pending && flush_at < latest ? flush_at : latest};
 }
 
 void worker_end(struct delivery *d)

@@ -74,6 +74,7 @@ struct delivery {
     uint64_t accepted_seq; /* up to here everything is settled or ACCEPTED */
     bool flush_pending;    /* something ACCEPTED waits for flush() */
     uint64_t flush_due_ns;
+    uint64_t flush_again_ns; /* not before that, whoever waits: the last flush made nothing durable that was not */
     struct breaker breaker;
     uint32_t failures_in_row;
     uint64_t next_try_ns; /* backoff: no call before */

@@ -1,9 +1,9 @@
 /* bench.c - the benchmark. SPDX-License-Identifier: Apache-2.0
  *
- *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] -a AUDITWELL -m MEMORY_HELPER
+ *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] [-t TEST_PLUGINS] -a AUDITWELL -m MEMORY_HELPER
  *
  * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits,
- * json, builder, producers, latency, durable, cli, sqlite, verify, memory.
+ * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, verify, memory.
  */
 #include "config.h"
 
@@ -18,8 +18,8 @@
 
 static void usage(void)
 {
-    (void)fprintf(stderr,
-                  "usage: auditwell-bench [-q|-s] [-r RUNS] [-o GROUP] [-d DIR] -a AUDITWELL -m MEMORY_HELPER\n");
+    (void)fprintf(stderr, "usage: auditwell-bench [-q|-s] [-r RUNS] [-o GROUP] [-d DIR] [-t TEST_PLUGINS] -a AUDITWELL "
+                          "-m MEMORY_HELPER\n");
     exit(2);
 }
 
@@ -86,7 +86,7 @@ int main(int argc, char **argv)
     const char *parent = getenv("TMPDIR");
     char dir[300], mode = 0;
     int c, runs = 0;
-    while ((c = getopt(argc, argv, "qsr:o:d:a:m:")) != -1) {
+    while ((c = getopt(argc, argv, "qsr:o:d:t:a:m:")) != -1) {
         if (c == 'q' || c == 's')
             mode = (char)c;
         else if (c == 'r')
@@ -95,6 +95,8 @@ int main(int argc, char **argv)
             b.only = optarg;
         else if (c == 'd')
             parent = optarg;
+        else if (c == 't')
+            b.test_plugins = optarg;
         else if (c == 'a')
             b.auditwell = optarg;
         else if (c == 'm')
@@ -121,6 +123,7 @@ int main(int argc, char **argv)
     figures_latency(&b);
     figures_durable(&b);
     figures_delivery(&b);
+    figures_sinks(&b);
     figures_cli(&b);
     figures_sqlite(&b);
     figures_verify(&b);

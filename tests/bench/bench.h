@@ -37,10 +37,11 @@ struct lines {
 };
 
 struct bench {
-    const char *dir;       /* scratch, emptied between turns */
-    const char *auditwell; /* the command */
-    const char *memory;    /* the helper that measures memory */
-    const char *only;      /* run figures whose name holds this; NULL = all */
+    const char *dir;          /* scratch, emptied between turns */
+    const char *auditwell;    /* the command */
+    const char *memory;       /* the helper that measures memory */
+    const char *test_plugins; /* directory of the test sinks; NULL: no figures about sinks that misbehave */
+    const char *only;         /* run figures whose name holds this; NULL = all */
     int runs;
     size_t events; /* per turn of the in-process figures */
     size_t cli_events, rss_events, sqlite_events, durable_events, latency_events;
@@ -98,11 +99,12 @@ void rows_free(struct rows *rows);
 double limit_sqlite(const struct rows *rows, const char *path, size_t batch, const char *synchronous);
 const char *bench_sqlite_version(void);
 
-/* bench_pipeline.c, bench_delivery.c, bench_stores.c: the figures */
+/* bench_pipeline.c, bench_delivery.c, bench_sinks.c, bench_stores.c: the figures */
 void figures_pipeline(struct bench *b);
 void figures_latency(struct bench *b);
 void figures_durable(struct bench *b);
 void figures_delivery(struct bench *b);
+void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
 void figures_verify(struct bench *b);

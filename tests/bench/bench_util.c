@@ -153,8 +153,9 @@ void bench_remove(const char *path)
 
 void bench_clean(const struct bench *b)
 {
-    static const char *const names[] = {"journal",        "out.jsonl", "out.db",       "out.db-wal",   "out.db-shm",
-                                        "out.db-journal", "limit.db",  "limit.db-wal", "limit.db-shm", "limit.out"};
+    static const char *const names[] = {"journal",      "out.jsonl",      "out.db",   "out.db-wal",
+                                        "out.db-shm",   "out.db-journal", "limit.db", "limit.db-wal",
+                                        "limit.db-shm", "limit.out",      "received", "orders"};
     char path[600];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         bench_remove(bench_path(b, names[i], path, sizeof path));
@@ -163,7 +164,8 @@ void bench_clean(const struct bench *b)
 static void diag(void *arg, int severity, const char *instance, const char *text)
 {
     (void)arg;
-    if (severity >= 300) /* AW_LOG_WARNING */
+    bool told_to = instance && strcmp(instance, "puppet") == 0; /* it fails since it should */
+    if (severity >= 300 && !told_to)                            /* AW_LOG_WARNING */
         (void)fprintf(stderr, "bench: %s: %s\n", instance ? instance : "", text);
 }
 

@@ -9,7 +9,7 @@ gen_corpus_CPPFLAGS = $(BENCH_CPPFLAGS)
 gen_corpus_LDADD =
 
 auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/bench_delivery.c tests/bench/bench_limits.c tests/bench/bench_pipeline.c \
-	tests/bench/bench_report.c tests/bench/bench_sqlite.c tests/bench/bench_stores.c tests/bench/bench_util.c \
+	tests/bench/bench_report.c tests/bench/bench_sinks.c tests/bench/bench_sqlite.c tests/bench/bench_stores.c tests/bench/bench_util.c \
 	tests/bench/corpus.c tests/bench/corpus.h
 auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS)
 auditwell_bench_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS)
@@ -24,10 +24,10 @@ bench_memory_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 # The command itself, not libtool's script around it, which would cost a shell's start.
 BENCH_RUN = LD_LIBRARY_PATH="$(abs_top_builddir)/.libs$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}" \
 	AUDITWELL_PLUGIN_PATH='$(abs_top_builddir)/.libs' $(LIBTOOL) --quiet --mode=execute ./auditwell-bench \
-	-a '$(abs_top_builddir)/auditwell' -m '$(abs_top_builddir)/bench-memory'
-bench: all auditwell-bench bench-memory
+	-t '$(abs_top_builddir)/tests/plugins/.libs' -a '$(abs_top_builddir)/auditwell' -m '$(abs_top_builddir)/bench-memory'
+bench: all auditwell-bench bench-memory tests/plugins/sink_puppet.la
 	$(BENCH_RUN) $(BENCH_FLAGS)
-bench-quick: all auditwell-bench bench-memory
+bench-quick: all auditwell-bench bench-memory tests/plugins/sink_puppet.la
 	$(BENCH_RUN) -q $(BENCH_FLAGS)
 
 if !SANITIZED

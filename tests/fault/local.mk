@@ -82,9 +82,37 @@ power_t_CFLAGS = $(fault_t_CFLAGS)
 power_t_LDADD = $(fault_t_LDADD)
 power_t_LDFLAGS = $(fault_t_LDFLAGS)
 
-fault-long: all model.t fault.t fault_full.t power.t crash.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
-	$(AM_TESTS_ENVIRONMENT) for t in model.t fault.t fault_full.t power.t crash.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
+check_PROGRAMS += fault_sinks.t fault_outage.t
+TESTS += fault_sinks.t fault_outage.t
+FAULT_JUDGE = tests/fault/judge.c tests/fault/judge.h tests/fault/oracle.c tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_sinks_t_SOURCES = tests/fault/sinks.c $(FAULT_JUDGE)
+fault_sinks_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_sinks_t_CFLAGS = $(fault_t_CFLAGS)
+fault_sinks_t_LDADD = $(fault_t_LDADD)
+EXTRA_fault_sinks_t_DEPENDENCIES = tests/plugins/sink_puppet.la
+fault_outage_t_SOURCES = tests/fault/outage.c $(FAULT_JUDGE)
+fault_outage_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_outage_t_CFLAGS = $(fault_t_CFLAGS)
+fault_outage_t_LDADD = $(fault_t_LDADD)
+EXTRA_fault_outage_t_DEPENDENCIES = tests/plugins/sink_puppet.la
+
+# For users: a trial of their own configuration. docs/faults.md
+check_PROGRAMS += auditwell-trial
+TESTS += tests/fault/trial.sh
+auditwell_trial_SOURCES = tests/fault/trial.c tests/fault/trial_config.c tests/fault/trial.h tests/fault/judge.c \
+	tests/fault/judge.h tests/fault/oracle.c tests/fault/oracle.h
+auditwell_trial_CPPFLAGS = $(fault_t_CPPFLAGS)
+auditwell_trial_CFLAGS = $(fault_t_CFLAGS) $(LIBCONFIG_CFLAGS)
+auditwell_trial_LDADD = libauditwell.la $(SQLITE_LIBS) $(LIBCONFIG_LIBS)
+EXTRA_auditwell_trial_DEPENDENCIES = tests/plugins/sink_m_good.la tests/integration/cli/sink_plain.la
+# make trial CONFIG=/etc/auditwell/audit.conf TRIAL_FLAGS='-n 1000'
+trial: all auditwell-trial
+	$(AM_TESTS_ENVIRONMENT) ./auditwell-trial -c '$(CONFIG)' $(TRIAL_FLAGS)
+
+fault-long: all model.t fault.t fault_full.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
+	$(AM_TESTS_ENVIRONMENT) for t in model.t fault.t fault_full.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
 	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif
-.PHONY: fault-long
+EXTRA_DIST += tests/fault/trial.sh
+.PHONY: fault-long trial

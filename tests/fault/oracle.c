@@ -22,7 +22,7 @@ void oracle_event_id(uint64_t number, char out[ORACLE_ID_LEN + 1])
     (void)snprintf(out, ORACLE_ID_LEN + 1, "ev-%016" PRIx64, number);
 }
 
-static bool parse_id(const char *p, size_t len, uint64_t *ret)
+bool oracle_number(const char *p, size_t len, uint64_t *ret)
 {
     char digits[17], *end;
     if (len < ORACLE_ID_LEN || memcmp(p, "ev-", 3) != 0)
@@ -87,7 +87,7 @@ static bool read_line(struct oracle_list *l, const char *line, size_t len, char 
         return false;
     }
     if (!read_gap(l, line, len, &number) &&
-        (!p || !parse_id(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number))) {
+        (!p || !oracle_number(p + sizeof id - 1, (size_t)(line + len - p) - (sizeof id - 1), &number))) {
         (void)snprintf(why, size, "the file's line %zu has none of our ids: %.*s", l->count + 1,
                        (int)(len < 200 ? len : 200), line);
         return false;
@@ -152,7 +152,7 @@ static bool read_rows(sqlite3 *db, const char *path, struct oracle_list *ret, ch
     while (good && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         const char *id = (const char *)sqlite3_column_text(s, 0);
         uint64_t number;
-        if (!id || !parse_id(id, strlen(id), &number)) {
+        if (!id || !oracle_number(id, strlen(id), &number)) {
             (void)snprintf(why, size, "%s: event_id \"%s\" is none of ours", path, id ? id : "NULL");
             good = false;
         } else {

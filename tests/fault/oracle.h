@@ -14,6 +14,7 @@
 /* The eventId that carries a number: "ev-" and 16 hex digits. */
 #define ORACLE_ID_LEN 19
 void oracle_event_id(uint64_t number, char out[ORACLE_ID_LEN + 1]);
+bool oracle_number(const char *id, size_t len, uint64_t *ret); /* back again; false: none of ours */
 
 struct oracle_list {
     uint64_t *numbers, *seqs; /* in the store's order; seqs may be NULL */

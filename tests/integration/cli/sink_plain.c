@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * It stands for a third party's store in the tests of query: what it leaves undone, the host must do. With fail_after
- * it fails in mid-read; with lie it returns more rows than it was asked for.
+ * it fails in mid-read; with lie it returns more rows than it was asked for. With a path that holds "forgetful"
+ * or "keyless" it can be written to; "forgetful" says that all is durable, and leaves out each seventh event.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -48,11 +49,24 @@ static int32_t create(const struct aw_host *host, const struct aw_config *config
     return AW_OK;
 }
 
-static int32_t write_none(void *sink, const struct aw_batch *batch, struct aw_result *result)
+static int32_t write_some(void *arg, const struct aw_batch *batch, struct aw_result *result)
 {
-    (void)batch;
-    (void)result;
-    return aw_host_error(((struct plain *)sink)->host, AW_E_UNSUPPORTED, "this store is only read");
+    struct plain *sink = arg;
+    struct aw_str json;
+    uint64_t forgets = strstr(sink->path, "forgetful") ? 7 : 0;
+    if (!forgets && !strstr(sink->path, "keyless"))
+        return aw_host_error(sink->host, AW_E_UNSUPPORTED, "this store is only read");
+    FILE *f = fopen(sink->path, "ae");
+    if (f)
+        (void)setvbuf(f, NULL, _IOLBF, 8192); /* each line at once, so that a kill leaves whole ones */
+    for (size_t i = 0; f && i < batch->count; i++) {
+        uint64_t seq = 0;
+        (void)sink->host->event_number(batch->events[i], AW_NUMBER_SEQ, &seq);
+        if (sink->host->event_encoded(batch->events[i], "json", &json) == AW_OK && (!forgets || seq % forgets != 0))
+            (void)fprintf(f, "%.*s\n", (int)json.len, json.ptr);
+        result->status[i] = AW_EVENT_DURABLE;
+    }
+    return f && fclose(f) == 0 ? AW_OK : AW_E_UNAVAILABLE;
 }
 
 static int32_t open_read(void *arg, const struct aw_query *query, void **ret)
@@ -135,7 +149,7 @@ static const struct aw_sink_class plain_class = {
     .summary = "Lines of a file, for tests",
     .options = options,
     .create = create,
-    .write = write_none,
+    .write = write_some,
     .destroy = free,
     .extension = extension,
 };
