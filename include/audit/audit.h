@@ -335,6 +335,10 @@ struct aw_verify_report {
     uint64_t views, by_reference, view_fields; /* as in aw_scope_report */
     uint64_t compared;                         /* views compared with the full event of their hash */
     uint64_t by_form; /* pseudonyms of which only the form could be looked at: no key of their key id was given */
+    /* Events that stand behind later ones, since they are dead letters that were replayed; sealed records before them
+     * name them and the sink. Cut where it is longer. */
+    uint64_t replayed;
+    char replayed_sink[72];
 };
 struct aw_verify_options {
     uint32_t struct_size;
@@ -352,6 +356,9 @@ struct aw_verify_options {
     struct aw_store *against;
     const char *const *keys; /* with against: keys of pseudonyms, "file:/PATH", "env:NAME" or "credential:NAME" */
     size_t key_count;
+    /* NULL, or the sink whose store this is: then replayed dead letters of other sinks excuse no event that stands out
+     * of its place. */
+    const char *sink;
 };
 #define AW_VERIFY_COMPLETE (1u << 0) /* every chain must begin at its origin */
 #define AW_VERIFY_PARTIAL (1u << 1)  /* an excerpt (one tenant, a time range): gaps between seqs are not findings */

@@ -292,7 +292,7 @@ static void take_warnings(struct trail_result *r)
 
 const struct trail_result *trail_verify(const struct trail *t, const struct trail_check *check)
 {
-    struct trail_check none = {0, 0, NULL, 0};
+    struct trail_check none = {0, 0, NULL, 0, NULL};
     struct verifier *v = NULL;
     if (!check)
         check = &none;
@@ -307,14 +307,19 @@ const struct trail_result *trail_verify(const struct trail *t, const struct trai
                                   .on_finding = on_finding,
                                   .on_scope = on_scope,
                                   .arg = &result,
-                                  .expect_head = check->expect};
+                                  .expect_head = check->expect,
+                                  .sink = check->sink};
     diag_reset();
     result.rc = verifier_create(&o, &v);
-    for (size_t i = 0; i < t->count && result.rc == AW_SUCCESS; i++) {
-        char location[64];
-        int n = snprintf(location, sizeof location, "trail.jsonl:%zu", i + 1);
-        result.rc = verifier_feed(v, (struct aw_str){t->lines[i].text, t->lines[i].len},
-                                  (struct aw_str){location, (size_t)n}, t->lines[i].store_seq);
+    for (bool again = true; again && result.rc == AW_SUCCESS;) {
+        for (size_t i = 0; i < t->count && result.rc == AW_SUCCESS; i++) {
+            char location[64];
+            int n = snprintf(location, sizeof location, "trail.jsonl:%zu", i + 1);
+            result.rc = verifier_feed(v, (struct aw_str){t->lines[i].text, t->lines[i].len},
+                                      (struct aw_str){location, (size_t)n}, t->lines[i].store_seq);
+        }
+        if (result.rc == AW_SUCCESS)
+            result.rc = verifier_again(&v, &again);
     }
     if (result.rc == AW_SUCCESS)
         result.rc = verifier_finish(v, &result.report);

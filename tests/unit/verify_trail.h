@@ -81,6 +81,7 @@ struct trail_check {
     uint32_t flags, threads; /* threads 0 here means 1 */
     const char *expect;
     uint64_t max_findings;
+    const char *sink;
 };
 /* The result is valid until the next call. Location of line i: "trail.jsonl:i+1". */
 const struct trail_result *trail_verify(const struct trail *trail, const struct trail_check *check);
