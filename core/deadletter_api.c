@@ -414,6 +414,20 @@ static int dry_run(struct deadletter *dl, const struct aw_replay_options *o, uin
     return rc < 0 ? io_problem(dl, rc) : AW_SUCCESS;
 }
 
+/* None of them was touched. */
+static void count_left(struct deadletter *dl, const struct aw_replay_options *o, uint64_t last,
+                       struct aw_replay_report *report)
+{
+    struct dl_index x;
+    int fd = -1, rc = deadletter_look(dl, NULL, NULL, &x, &fd);
+    for (size_t i = 0; i < x.count && rc == 0; i++)
+        report->letters += replay_wants(&x.entries[i], o->first_seq, last);
+    report->left = report->letters;
+    if (fd >= 0)
+        (void)fs_close(fd); /* only read */
+    dl_index_free(&x);
+}
+
 static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct deadletter *dl,
                       const struct aw_replay_options *o, uint64_t last, struct aw_replay_report *report)
 {
@@ -431,8 +445,10 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
     if (rc < 0)
         return io_problem(dl, rc);
     rc = replay_record_seal(&record);
-    if (rc != AW_SUCCESS)
+    if (rc != AW_SUCCESS) {
+        count_left(dl, o, last, report);
         return rc;
+    }
     if (!h->privacy && (rc = privacy_create(h->settings, &h->privacy)) != 0)
         return rc;
     rc = plugin_load(&s->spec, &plugin);
