@@ -452,7 +452,10 @@ struct aw_replay_report {
     uint64_t written, duplicates, refused, left;
 };
 /* Gives the letters of a sink that were not replayed yet to a new instance of the sink, by seq, and notes in the file
- * what became of each. A process that dies between the two gives them to the sink once more the next time: a sink that
+ * what became of each. Before that, an event "auditwell.replay" that names them is sealed and delivered to the sink (a
+ * logger of its own, with all sinks, has the journal open for it), so that aw_verify() knows why they stand late; a
+ * sink that does not take it in time is given nothing. While another process has the journal, diag is warned that there
+ * is no record. A process that dies between the two gives them to the sink once more the next time: a sink that
  * keeps ids says DUPLICATE then. AW_SUCCESS: none is left. AW_ERR_BUSY: another replay or purge of this sink is under
  * way, or some letters are of events that the sink's cursor has not passed yet (the others are replayed).
  * AW_ERR_TIMEOUT, AW_ERR_IO: the sink or the file failed; what was noted stays noted. */

@@ -86,13 +86,14 @@ dir=v
 rm -rf v && box v picky
 sed -i 's/^sinks = ( {/pii = ( "actor.id", "metadata.text" );\npseudonym_key = "file:key";\nsinks = ( { pii = "pseudonymize";/' v/audit.conf
 echo "0123456789abcdef0123456789abcdef" >v/key && chmod 600 v/key
-some_bad 3 | "$aw" log -q -c v/audit.conf
+some_bad 6 | "$aw" log -q -c v/audit.conf
 has "a letter is the whole event" v/journal/deadletter/box.jsonl '"id":"u3"'
 : >v/box.picky.tolerant
 dead replay --sink box
 is "replay of a view" 0 "$status"
-is "the sink has all" 3 "$(grep -c '"eventId":"event-' v/box.picky)"
-has "and the record, whole" v/box.picky '"count":1,"events":[{"hash":"'
+is "the sink has all" 6 "$(grep -c '"eventId":"event-' v/box.picky)"
+has "and the record, whole" v/box.picky '"count":2,"events":[{"hash":"'
+exits "the trail of views verifies" 0 "$aw" verify --views --complete --sink box v/box.picky
 ! grep -E '"u[0-9]"|quoted' v/box.picky >leaked && pass "and no personal data" || fail "and no personal data" "$(cat leaked)"
 
 # ---- replay: refused again, then taken ----
