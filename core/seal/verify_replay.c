@@ -286,7 +286,8 @@ static bool follows(struct verifier *v, struct verify_scope *s, const struct ver
         claim(v, s, p, verify_location(batch, row));
         return true;
     }
-    return !s->origin && row->seq < s->first_seq; /* what it follows was there before the trail's begin */
+    /* What it follows was there before the trail's begin; what is known here has another successor. */
+    return !end && !find_named(v, row->prev) && !s->origin && row->seq < s->first_seq;
 }
 
 bool verify_replay_late(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,

@@ -138,6 +138,12 @@ static void test_rotated(void)
         trail_delete(&t, 0);
     expect_replayed(&t, NULL, 4);
     CU_ASSERT(trail_verify(&t, NULL)->report.first_seq == 7);
+    /* Their numbers have no neighbours any more: the record alone vouches for them. */
+    trail_edit(&t, find_seq(&t, 7), "\"seq\":7}", "\"seq\":5}");
+    expect_found(&t, NULL, "another seq, before the begin");
+    trail_edit(&t, find_seq(&t, 5), "\"seq\":5}", "\"seq\":7}");
+    trail_duplicate(&t, find_seq(&t, 7), t.count);
+    expect_found(&t, NULL, "twice, before the begin");
     trail_free(&t);
 }
 
@@ -233,6 +239,14 @@ static void test_forged(void)
     make(&t);
     trail_move(&t, 3, t.count - 1);
     expect_found(&t, NULL, "not named");
+    trail_free(&t);
+    /* A chain of replayed events only, and one that claims to follow its first. */
+    static const uint64_t chain[] = {3, 6, 9, 12, 15, 0};
+    trail_make(&t, TRAIL_CANONICAL, 15, 3);
+    replay(&t, "box", chain);
+    trail_forge(&t, 2, 5000, t.lines[find_seq(&t, 3)].hash, t.next_seq);
+    trail_move(&t, t.count - 1, 0);
+    expect_found(&t, NULL, "two successors of one");
     trail_free(&t);
     /* Records of two sinks: a store is one sink's. */
     static const uint64_t one[] = {7, 0}, two[] = {16, 0};
