@@ -84,9 +84,9 @@ void verify_replays_destroy(struct verify_replays *r)
 static int grow(void *array, size_t element, size_t *capacity, uint32_t **slots, size_t *mask)
 {
     size_t more = *capacity ? *capacity * 2 : FIRST_SLOTS / 2;
-    void *bigger;
-    memcpy(&bigger, array, sizeof bigger);
-    bigger = realloc(bigger, more * element);
+    void *now, *bigger;
+    memcpy(&now, array, sizeof now);
+    bigger = realloc(now, more * element);
     if (!bigger)
         return -ENOMEM;
     memcpy(array, &bigger, sizeof bigger);

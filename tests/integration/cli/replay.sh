@@ -163,6 +163,25 @@ has "it is said that there is no record" err "this replay cannot be recorded"
 exec 3>&-
 wait "$holder"
 
+# ---- all or nothing: what one refuses none has, and each gets it by a replay of its own ----
+{
+    echo "service = \"test\"; fanout = \"all_or_nothing\"; retry = { base = \"10ms\"; cap = \"50ms\"; };"
+    echo "journal = { path = \"$work/group\"; };"
+    echo "sinks = ( { plugin = \"picky\"; name = \"one\"; path = \"$work/one.jsonl\"; },"
+    echo "{ plugin = \"file\"; name = \"two\"; path = \"$work/two.jsonl\"; } );"
+} >group.conf
+exits "the group refuses some" 1 "$aw" log -q -c group.conf first
+: >one.jsonl.tolerant
+exits "it goes on" 0 "$aw" log -q -c group.conf third
+exits "replay into one" 0 "$aw" deadletter replay -c group.conf --sink one
+good "one verifies" --sink one one.jsonl
+is "the other lacks them still" 0 "$(grep -c '"action":"bad.one"' two.jsonl)"
+found "and verify says so" 'hole: ' --sink two two.jsonl
+exits "replay into the other" 0 "$aw" deadletter replay -c group.conf --sink two
+good "the other verifies" --sink two two.jsonl
+good "one still does" --sink one one.jsonl
+is "each has all" "$(grep -c . one.jsonl)" "$(grep -c . two.jsonl)"
+
 # ---- nobody else may say so ----
 echo '{"action":"auditwell.replay","outcome":"SUCCESS","actor":{"type":"user","id":"u"}}' >own
 run "$aw" log -c audit.conf own
