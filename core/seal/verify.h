@@ -41,7 +41,8 @@ int verifier_feed(struct verifier *verifier, struct aw_str json, struct aw_str l
 
 /* Between the last row and verifier_finish(). *ret_again: all rows are to be fed once more, from the first one on,
  * since events stand out of place of which records further on may say that they are replayed dead letters. *verifier is
- * then another one. Until verifier_finish(), or such a second reading, no finding is given. */
+ * then another one. A first reading gives no finding before verifier_finish(), and describes 8,192 at most: without
+ * this call the rest is only counted. */
 int verifier_again(struct verifier **verifier, bool *ret_again);
 
 /* The store failed at this place: a finding; feeding may go on behind it. */

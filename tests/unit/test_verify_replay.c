@@ -257,6 +257,21 @@ static void test_forged(void)
     trail_free(&t);
 }
 
+/* More findings than a first reading keeps: all of them are given all the same, and once. */
+static void test_many_findings(void)
+{
+    struct trail t;
+    trail_init(&t, TRAIL_CANONICAL);
+    for (unsigned i = 0; i < 9000; i++) {
+        trail_add(&t, i % 3, i);
+        trail_edit(&t, i, "SUCCESS", "FAILURE");
+    }
+    const struct trail_result *r = trail_verify(&t, NULL);
+    CU_ASSERT_EQUAL(r->report.findings, 9000);
+    CU_ASSERT_EQUAL(r->finding_count, 9000);
+    trail_free(&t);
+}
+
 /* ---- random ---- */
 
 /* Dead letters at random, replayed in one to three runs, with life going on in between. */
@@ -371,4 +386,5 @@ static void test_random(void)
 HARNESS_MAIN("verify_replay", {"an honest trail", test_honest}, {"in any order, at the ends", test_orders},
              {"a record that is replayed itself", test_record_replayed}, {"behind a rotation", test_rotated},
              {"recorded and not written", test_not_written}, {"tampered with", test_tampered},
-             {"forged records", test_forged}, {"random replays and random tampering", test_random})
+             {"forged records", test_forged}, {"many findings", test_many_findings},
+             {"random replays and random tampering", test_random})
