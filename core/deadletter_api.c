@@ -6,6 +6,7 @@
 #include "delivery/replay.h"
 #include "journal/examine.h"
 #include "logger.h"
+#include "replay_record.h"
 #include "store.h"
 
 #include <dirent.h>
@@ -16,7 +17,8 @@
 
 struct aw_deadletters {
     struct settings *settings;
-    struct privacy *privacy; /* made with the first replay */
+    struct privacy *privacy;         /* made with the first replay */
+    char *config_path, *config_text; /* as given; for the record of a replay */
     struct diag_out diag;
 };
 
@@ -31,7 +33,11 @@ int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_
     if (!h)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
     h->diag = (struct diag_out){o.diag, o.diag_arg};
-    int rc = settings_load(o.config_path, o.config_text, &h->settings);
+    h->config_path = o.config_path ? strdup(o.config_path) : NULL;
+    h->config_text = o.config_text ? strdup(o.config_text) : NULL;
+    int rc = (o.config_path && !h->config_path) || (o.config_text && !h->config_text)
+                 ? diag_problem(AW_ERR_NOMEM, "", "out of memory")
+                 : settings_load(o.config_path, o.config_text, &h->settings);
     if (rc != 0) {
         aw_deadletters_close(h);
         return rc;
@@ -46,6 +52,8 @@ void aw_deadletters_close(struct aw_deadletters *letters)
         return;
     privacy_destroy(letters->privacy);
     settings_destroy(letters->settings);
+    free(letters->config_path);
+    free(letters->config_text);
     free(letters);
 }
 
@@ -406,14 +414,41 @@ static int dry_run(struct deadletter *dl, const struct aw_replay_options *o, uin
     return rc < 0 ? io_problem(dl, rc) : AW_SUCCESS;
 }
 
+/* None of them was touched. */
+static void count_left(struct deadletter *dl, const struct aw_replay_options *o, uint64_t last,
+                       struct aw_replay_report *report)
+{
+    struct dl_index x;
+    int fd = -1, rc = deadletter_look(dl, NULL, NULL, &x, &fd);
+    for (size_t i = 0; i < x.count && rc == 0; i++)
+        report->letters += replay_wants(&x.entries[i], o->first_seq, last);
+    report->left = report->letters;
+    if (fd >= 0)
+        (void)fs_close(fd); /* only read */
+    dl_index_free(&x);
+}
+
 static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct deadletter *dl,
                       const struct aw_replay_options *o, uint64_t last, struct aw_replay_report *report)
 {
     const struct plugin *plugin;
     char path[128];
+    const struct replay_record_options record = {.config_path = h->config_path,
+                                                 .config_text = h->config_text,
+                                                 .sink = s->name,
+                                                 .deadletters = dl,
+                                                 .diag = h->diag,
+                                                 .first_seq = o->first_seq,
+                                                 .last_seq = last,
+                                                 .deadline_ns = logger_deadline(o->timeout_ms)};
     int rc = deadletter_claim(dl);
     if (rc < 0)
         return io_problem(dl, rc);
+    rc = replay_record_seal(&record);
+    if (rc != AW_SUCCESS) {
+        count_left(dl, o, last, report);
+        return rc;
+    }
     if (!h->privacy && (rc = privacy_create(h->settings, &h->privacy)) != 0)
         return rc;
     rc = plugin_load(&s->spec, &plugin);

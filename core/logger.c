@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/glob.h"
+#include "event/replay_event.h"
 #include "logger.h"
 
 /* Calls of this thread; every METRICS_LOG_EVERY-th is timed. */
@@ -188,8 +189,20 @@ static int serve(struct logger_core *core, const struct settings_service *servic
     return fanout_wait(core, jr.seq, service->timeout_ns ? clock_mono_ns() + service->timeout_ns : UINT64_MAX);
 }
 
+/* What events about ourselves say is taken for the truth: nobody else may say it. */
+static AW_COLD int refuse_own_name(struct logger_core *core)
+{
+    metrics_count(core->metrics, METRICS_INVALID, 1);
+    return diag_problem(AW_ERR_INVALID_EVENT, "action",
+                        "\"" REPLAY_EVENT_OWN "*\" is reserved for events that auditwell itself records");
+}
+
 static int take(struct logger_core *core, const struct prepared *p, struct aw_receipt *receipt)
 {
+    static const struct aw_str own = {REPLAY_EVENT_OWN, sizeof REPLAY_EVENT_OWN - 1};
+    struct aw_str action = field_of(p, AW_FIELD_ACTION);
+    if (AW_UNLIKELY(action.len > own.len && memcmp(action.ptr, own.ptr, own.len) == 0))
+        return refuse_own_name(core);
     const struct settings_service *service = service_of(core, p);
     if (AW_LIKELY(service->mode != SETTINGS_MODE_BLOCK))
         return serve(core, service, p, receipt);

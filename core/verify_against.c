@@ -78,6 +78,12 @@ int against_create(struct aw_store *full, const char *const *keys, size_t key_co
     return AW_SUCCESS;
 }
 
+int against_rewind(struct against *a)
+{
+    a->rewinds = 0;
+    return open_read(a);
+}
+
 void against_destroy(struct against *a)
 {
     if (!a)

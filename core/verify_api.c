@@ -62,33 +62,11 @@ static int feed_all(struct verifier *verifier, struct store_read *read, struct a
     }
 }
 
-static int verify_read(struct aw_store *store, struct store_read *read, struct against *against,
-                       const struct aw_verify_options *options, struct aw_verify_report *report)
+/* One reading of the store. *ret_reason: why it could not be read to its end, with *ret_store_rc. */
+static int read_store(struct aw_store *store, struct verifier *verifier, struct against *against,
+                      const struct aw_verify_options *options, int *ret_store_rc, char **ret_reason)
 {
-    struct verifier *verifier;
     struct progress progress = {options->on_progress, options->arg, 0, 0, store_bytes(store), clock_mono_ns()};
-    int store_rc = AW_SUCCESS;
-    AW_AUTOFREE char *reason = NULL;
-    int rc = verifier_create(options, &verifier);
-    if (rc != AW_SUCCESS)
-        return rc;
-    rc = feed_all(verifier, read, against, &progress, &store_rc);
-    if (rc == AW_SUCCESS && store_rc != AW_SUCCESS) {
-        reason = last_problem();
-        rc = reason ? verifier_unreadable(verifier, store_name(store), reason)
-                    : diag_problem(AW_ERR_NOMEM, "", "out of memory while verifying");
-    }
-    if (rc == AW_SUCCESS)
-        rc = verifier_finish(verifier, report);
-    verifier_destroy(verifier);
-    if (rc != AW_SUCCESS || store_rc == AW_SUCCESS)
-        return rc;
-    return diag_problem(store_rc, store_name(store), "%s", reason);
-}
-
-static int verify_store(struct aw_store *store, struct against *against, const struct aw_verify_options *options,
-                        struct aw_verify_report *report)
-{
     struct aw_query query;
     struct store_read *read;
     store_query_init(&query);
@@ -96,9 +74,40 @@ static int verify_store(struct aw_store *store, struct against *against, const s
     int rc = store_read_open(store, &query, NULL, &read); /* a store without chain order cannot be verified */
     if (rc != AW_SUCCESS)
         return rc;
-    rc = verify_read(store, read, against, options, report);
+    rc = feed_all(verifier, read, against, &progress, ret_store_rc);
+    if (rc == AW_SUCCESS && *ret_store_rc != AW_SUCCESS) {
+        free(*ret_reason);
+        *ret_reason = last_problem();
+        rc = *ret_reason ? verifier_unreadable(verifier, store_name(store), *ret_reason)
+                         : diag_problem(AW_ERR_NOMEM, "", "out of memory while verifying");
+    }
     store_read_close(read);
     return rc;
+}
+
+static int verify_store(struct aw_store *store, struct against *against, const struct aw_verify_options *options,
+                        struct aw_verify_report *report)
+{
+    struct verifier *verifier;
+    AW_AUTOFREE char *reason = NULL;
+    int store_rc = AW_SUCCESS;
+    bool again = false;
+    int rc = verifier_create(options, &verifier);
+    if (rc != AW_SUCCESS)
+        return rc;
+    rc = read_store(store, verifier, against, options, &store_rc, &reason);
+    if (rc == AW_SUCCESS)
+        rc = verifier_again(&verifier, &again);
+    if (rc == AW_SUCCESS && again && against)
+        rc = against_rewind(against);
+    if (rc == AW_SUCCESS && again)
+        rc = read_store(store, verifier, against, options, &store_rc, &reason);
+    if (rc == AW_SUCCESS)
+        rc = verifier_finish(verifier, report);
+    verifier_destroy(verifier);
+    if (rc != AW_SUCCESS || store_rc == AW_SUCCESS)
+        return rc;
+    return diag_problem(store_rc, store_name(store), "%s", reason);
 }
 
 /* A comparison is worth what the full trail is: that is verified first, by itself. */
@@ -109,6 +118,7 @@ static int verify_full(const struct aw_verify_options *options, struct aw_verify
     settings.on_scope = NULL;
     settings.on_progress = NULL;
     settings.expect_head = NULL;
+    settings.sink = NULL;
     int rc = verify_store(options->against, NULL, &settings, report);
     if (rc == AW_SUCCESS && report->views > 0)
         rc = diag_problem(AW_ERR_USAGE, store_name(options->against),

@@ -61,6 +61,7 @@ static const struct cli_option verify_options[] = {
     {OPT_VIEWS, "views", NULL, NULL, "the trail may be one of views without personal data: exit 0, not 4"},
     {OPT_AGAINST, "against", "STORE", "@store", "the full trail: every view is compared with its event"},
     {'k', "key", "WHERE", NULL, "with --against: key of pseudonyms, file:PATH or env:NAME; may be repeated"},
+    {OPT_SINK, "sink", "NAME", NULL, "the sink whose store this is: only its replayed dead letters may stand late"},
     {OPT_HEADS, "heads", "FILE", "@file", "write the newest hash of every scope to this file"},
     {OPT_MAX_FINDINGS, "max-findings", "N", NULL, "findings to print for each store, default 1000; all are counted"},
     {'q', "quiet", NULL, NULL, "the verdict only"},

@@ -229,6 +229,11 @@ static void verdict_text(struct job *job, const struct aw_verify_report *r)
                     r->view_fields, r->view_fields == 1 ? "" : "s");
     if (cli_has(job->args, OPT_AGAINST))
         text_printf(t, ", %" PRIu64 " compared", r->compared);
+    if (r->replayed) {
+        text_printf(t, ", %" PRIu64 " replayed dead letter%s of sink \"", r->replayed, r->replayed == 1 ? "" : "s");
+        safe(t, r->replayed_sink);
+        text_puts(t, "\"");
+    }
     if (r->by_form)
         text_printf(t, ", %" PRIu64 " pseudonym%s by form only, for lack of the key", r->by_form,
                     r->by_form == 1 ? "" : "s");
@@ -254,6 +259,10 @@ static void store_json_end(struct job *job, const struct aw_verify_report *r, co
                         r->by_reference, r->view_fields);
         if (cli_has(job->args, OPT_AGAINST))
             text_printf(t, ",\"compared\":%" PRIu64 ",\"byForm\":%" PRIu64, r->compared, r->by_form);
+        if (r->replayed) {
+            text_printf(t, ",\"replayed\":%" PRIu64, r->replayed);
+            json_text(t, "replayedSink", r->replayed_sink);
+        }
     }
     text_puts(t, "}");
     out_text(t);
@@ -288,6 +297,7 @@ static int verify_opened(struct job *job, struct aw_store *store, struct aw_stor
         .against = against,
         .keys = job->keys,
         .key_count = job->key_count,
+        .sink = cli_value(job->args, OPT_SINK),
     };
     progress_start(&job->progress, "events", 0, false);
     int r = aw_verify(store, &options, report);

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * The journal is not touched, so it does not matter who has it open. A letter is marked as done after the sink has it
- * for good; killed between the two, the letter is given to the sink once more the next time, and a sink that keeps ids
- * says that it is a duplicate.
+ * The journal is not touched here; the record of what is replayed was sealed before (replay_record.h). A letter is
+ * marked as done after the sink has it for good; killed between the two, the letter is given to the sink once more the
+ * next time, and a sink that keeps ids says that it is a duplicate.
  */
 #ifndef AW_REPLAY_H
 #define AW_REPLAY_H

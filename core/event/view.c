@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "event/pii.h"
+#include "event/replay_event.h"
 
 #include "event/work.h"
 
@@ -338,6 +339,18 @@ static bool put_members(struct event_viewer *v, const struct json_node *object, 
     return put_end(v, '}');
 }
 
+/* Tells no more than numbers and hashes, and a verifier must be able to check it. */
+static bool is_replay_record(const struct event_viewer *v, const struct json_node *top)
+{
+    static const char action[] = "action", replay[] = REPLAY_EVENT_ACTION;
+    for (uint32_t c = top->first; c; c = v->doc.nodes[c].next) {
+        const struct json_node *n = &v->doc.nodes[c];
+        if (n->key_len == sizeof action - 1 && memcmp(n->key, action, sizeof action - 1) == 0)
+            return n->type == JSON_STRING && n->len == sizeof replay - 1 && memcmp(n->text, replay, n->len) == 0;
+    }
+    return false;
+}
+
 int event_view_make(struct event_viewer *v, const char *json, size_t len, struct event_view *ret)
 {
     struct json_error error;
@@ -358,10 +371,10 @@ int event_view_make(struct event_viewer *v, const char *json, size_t len, struct
     const struct json_node *top = &v->doc.nodes[JSON_TOP];
     if (top->type != JSON_OBJECT)
         return -EBADMSG;
-    if (v->pii->tags->state_words > 0)
+    bool tagged = v->pii->tags->state_words > 0 && !is_replay_record(v, top);
+    if (tagged)
         redact_start(v->pii->tags, v->states);
-    if (!room(v, len + len / 2) || !put_members(v, top, v->pii->tags->state_words ? v->states : NULL, 1, false) ||
-        !write_claim(v))
+    if (!room(v, len + len / 2) || !put_members(v, top, tagged ? v->states : NULL, 1, false) || !write_claim(v))
         return v->rc;
     if (v->len > EVENT_MAX_JSON)
         return -EFBIG;

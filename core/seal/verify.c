@@ -17,6 +17,7 @@
 #define THREADS_MAX 64u
 #define KEEP_BYTES ((size_t)1 << 20) /* a batch that grew beyond this gives its buffer back */
 #define MAX_FINDINGS_DEFAULT 1000u
+#define HELD_MAX 8192u /* findings kept back by a first reading */
 
 struct helper {
     pthread_t thread;
@@ -217,6 +218,9 @@ int verifier_create(const struct aw_verify_options *options, struct verifier **r
     memcpy(&v->options, options, options->struct_size < sizeof v->options ? options->struct_size : sizeof v->options);
     if (v->options.max_findings == 0)
         v->options.max_findings = MAX_FINDINGS_DEFAULT;
+    v->holding = true;
+    v->most_findings = v->options.max_findings < HELD_MAX ? v->options.max_findings : HELD_MAX;
+    v->replays = verify_replays_create();
     int rc = AW_SUCCESS;
     if (v->options.flags & ~(AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL | AW_VERIFY_VIEWS))
         rc = diag_problem(AW_ERR_USAGE, "flags", "unknown bits in the flags of aw_verify_options");
@@ -226,6 +230,8 @@ int verifier_create(const struct aw_verify_options *options, struct verifier **r
         rc = diag_problem(AW_ERR_IO, "", "no random bytes from the kernel");
     if (rc == AW_SUCCESS)
         rc = verify_parse_expected(v);
+    if (rc == AW_SUCCESS && !v->replays)
+        rc = diag_problem(AW_ERR_NOMEM, "", "out of memory");
     if (rc == AW_SUCCESS && verify_checker_init(&v->checker, v->scope_key, v->seen_key) != 0)
         rc = diag_problem(AW_ERR_IO, "", "the crypto library refuses SHA-256, or there is no memory");
     if (rc == AW_SUCCESS) {
@@ -251,6 +257,7 @@ void verifier_destroy(struct verifier *v)
     verify_scopes_clear(&v->scopes);
     verify_seen_clear(&v->seen);
     verify_seqs_clear(&v->seqs);
+    verify_replays_destroy(v->replays);
     free(v->unsealed_location);
     free(v->expected);
     free(v->expect_text);
@@ -314,6 +321,28 @@ static int drain(struct verifier *v)
     while (v->failed == 0 && pool->tail < pool->head)
         (void)pool_link_oldest(v);
     return v->failed;
+}
+
+int verifier_again(struct verifier **verifier, bool *ret_again)
+{
+    struct verifier *v = *verifier, *next;
+    *ret_again = false;
+    if (drain(v) != 0)
+        return v->failed;
+    bool too_many = v->findings > v->most_findings && v->most_findings < v->options.max_findings;
+    if (!v->holding || (!too_many && !verify_replay_wants_second(v)))
+        return AW_SUCCESS;
+    int rc = verifier_create(&v->options, &next);
+    if (rc != AW_SUCCESS)
+        return rc;
+    next->holding = false;
+    next->most_findings = next->options.max_findings;
+    verify_replay_begin_second(next, v->replays);
+    v->replays = NULL;
+    verifier_destroy(v);
+    *verifier = next;
+    *ret_again = true;
+    return AW_SUCCESS;
 }
 
 int verifier_unreadable(struct verifier *v, const char *location, const char *reason)

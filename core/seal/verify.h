@@ -12,7 +12,8 @@
  * reason in diag, and never call diag_reset() before verifier_finish() has added its warnings.
  *
  * Memory: about 300 bytes a scope; what classifies breaks (the hashes of the newest 3 to 6 million events) at most 128
- * MiB; seqs in order next to nothing, out of order at most 64 MiB. Beyond that findings get less telling, never fewer.
+ * MiB; seqs in order next to nothing, out of order at most 64 MiB; 100 bytes for each dead letter that was replayed, up
+ * to a million of them. Beyond that findings get less telling, never fewer.
  */
 #ifndef AW_VERIFY_H
 #define AW_VERIFY_H
@@ -37,6 +38,12 @@ int verifier_create(const struct aw_verify_options *options, struct verifier **r
 /* One row: everything is copied. location is for people; seq is the store's own number of the row, 0 = unknown.
  * AW_ERR_NOMEM, AW_ERR_IO (the crypto library failed): verification cannot go on. */
 int verifier_feed(struct verifier *verifier, struct aw_str json, struct aw_str location, uint64_t seq);
+
+/* Between the last row and verifier_finish(). *ret_again: all rows are to be fed once more, from the first one on,
+ * since events stand out of place of which records further on may say that they are replayed dead letters. *verifier is
+ * then another one. A first reading gives no finding before verifier_finish(), and describes 8,192 at most: without
+ * this call the rest is only counted. */
+int verifier_again(struct verifier **verifier, bool *ret_again);
 
 /* The store failed at this place: a finding; feeding may go on behind it. */
 int verifier_unreadable(struct verifier *verifier, const char *location, const char *reason);

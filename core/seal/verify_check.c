@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include "base/diag.h"
+#include "event/replay_event.h"
 #include "event/view.h"
 #include "seal/verify_impl.h"
 
@@ -283,6 +284,8 @@ static void check_row(struct verify_checker *c, struct verify_batch *batch, stru
     if (!row->chainable)
         memcpy(row->hash, row->computed, VERIFY_HASH); /* the best guess for what follows */
     row->edited = memcmp(row->hash, row->computed, VERIFY_HASH) != 0;
+    row->replay_record = !row->edited && !row->by_reference && !row->why && row->seq != 0 &&
+                         base_str_eq(ev.action, base_str(REPLAY_EVENT_ACTION));
     row->fingerprint = verify_fingerprint(c->seen_key, row->hash);
     row->state = AW_UNLIKELY(row->by_reference) && !check_view(batch, row) ? VERIFY_FAILED : VERIFY_SEALED;
 }

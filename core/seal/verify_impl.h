@@ -37,6 +37,7 @@ struct verify_row {
     bool has_prev, edited; /* edited: computed differs from hash */
     bool chainable;        /* hash can be used for linking */
     bool has_signature;
+    bool replay_record;        /* an intact event that says which dead letters are replayed */
     bool view;                 /* says that it is a view */
     bool by_reference;         /* and that fields were changed: the content cannot be hashed again */
     uint32_t view_fields;      /* how many */
@@ -250,6 +251,10 @@ struct verifier {
     struct verify_finding *queue, **queue_end;
     size_t queued;
     uint64_t given;
+
+    bool holding;           /* first reading: no finding is given yet, since a second one may explain it */
+    uint64_t most_findings; /* that are described in this reading */
+    struct verify_replays *replays;
 };
 
 static inline bool verify_same(const uint8_t *a, const uint8_t *b)
@@ -288,6 +293,28 @@ void verify_gap_fill(struct verifier *v, struct verify_scope *s, const struct ve
 bool verify_early_joined(struct verifier *v, struct verify_scope *s, const struct verify_row *row);
 /* Decides what an open break was, with what is known by now. */
 void verify_break_decide(struct verifier *v, struct verify_scope *scope, int brk);
+
+/* ---- replayed dead letters (verify_replay.c) ---- */
+
+struct verify_replays *verify_replays_create(void); /* NULL without memory */
+void verify_replays_destroy(struct verify_replays *replays);
+/* A row that says which events are replayed; in_place: it follows its predecessor, or that one is a dead letter. */
+void verify_replay_record(struct verifier *v, struct aw_str json, bool in_place);
+/* The row follows the head of its scope, or begins it. */
+void verify_replay_fits(struct verifier *v, const struct verify_scope *s, const struct verify_row *row);
+/* Does it go on behind dead letters that are not there yet? The caller makes it the head. */
+bool verify_replay_skips(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                         const struct verify_row *row);
+/* Is it a replayed dead letter, out of place as a record says? */
+bool verify_replay_late(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                        const struct verify_row *row);
+bool verify_replay_wants_second(const struct verifier *v);
+/* Takes over what the first reading gathered. */
+void verify_replay_begin_second(struct verifier *v, struct verify_replays *gathered);
+void verify_replay_finish(struct verifier *v); /* finds what was not replayed after all */
+/* How many events stand late by records, and of which sink. */
+uint64_t verify_replay_accepted(const struct verifier *v, char *ret_sink, size_t size);
+void verify_replay_warn(const struct verifier *v);
 
 /* ---- findings and reports (verify_report.c) ---- */
 

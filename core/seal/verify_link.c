@@ -17,6 +17,7 @@
 
 enum link_result {
     LINK_FITS,     /* follows the head or begins the chain */
+    LINK_LATE,     /* a replayed dead letter, behind its place as a sealed record says */
     LINK_SIDEWAYS, /* belongs to an earlier finding, or is a break that has been reported */
     LINK_REPEATED, /* the same event is in the trail already */
     LINK_FOREIGN,  /* follows an event of another scope */
@@ -81,6 +82,13 @@ static enum link_result link_hard(struct verifier *v, struct verify_scope *s, co
                                   const struct verify_row *row, bool faulty, struct verify_scope **ret_owner)
 {
     struct verify_trouble *t = s->trouble;
+    if (!faulty && verify_replay_late(v, s, batch, row))
+        return LINK_LATE;
+    if (!faulty && verify_replay_skips(v, s, batch, row)) {
+        verify_branch_grew(v, s, batch, row);
+        verify_set_head(v, s, batch, row);
+        return LINK_FITS;
+    }
     int gap = t ? verify_gap_waiting_for(t, row->hash) : -1;
     if (gap >= 0) {
         verify_gap_fill(v, s, batch, row, gap);
@@ -151,7 +159,7 @@ static void find_faults(struct verifier *v, struct verify_scope *s, const struct
 }
 
 static void check_seq(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
-                      const struct verify_row *row, bool faulty, uint64_t before)
+                      const struct verify_row *row, bool faulty, bool late, uint64_t before)
 {
     char expected[48], found[24];
     const char *location = verify_location(batch, row);
@@ -178,7 +186,9 @@ static void check_seq(struct verifier *v, struct verify_scope *s, const struct v
     v->last_seq = seq > v->last_seq ? seq : v->last_seq;
     if (row->seq == 0)
         return;
-    bool fresh = (v->options.flags & AW_VERIFY_PARTIAL) || verify_seqs_add(&v->seqs, row->seq);
+    /* A replayed event of before the trail's begin does not make that begin earlier. */
+    bool outside = late && !(v->options.flags & AW_VERIFY_COMPLETE) && row->seq < v->seqs.low;
+    bool fresh = (v->options.flags & AW_VERIFY_PARTIAL) || outside || verify_seqs_add(&v->seqs, row->seq);
     if (faulty)
         return;
     if (!fresh) {
@@ -268,7 +278,11 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
     }
     if (result == LINK_REPEATED)
         return;
-    check_seq(v, s, batch, row, faulty, result == LINK_FITS ? before : 0);
+    if (result == LINK_FITS)
+        verify_replay_fits(v, s, row);
+    check_seq(v, s, batch, row, faulty, result == LINK_LATE, result == LINK_FITS ? before : 0);
+    if (AW_UNLIKELY(row->replay_record) && !faulty)
+        verify_replay_record(v, (struct aw_str){batch->bytes + row->json_at, row->json_len}, result == LINK_FITS);
     if (s->expecting && !faulty)
         check_expected(v, s, row);
     verify_seen_add(&v->seen, row->fingerprint, s->index, row->ordinal);

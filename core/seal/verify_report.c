@@ -77,7 +77,7 @@ struct verify_finding *verify_find(struct verifier *v, int32_t kind, struct veri
     v->findings++;
     if (scope)
         scope->findings++;
-    if (v->given + v->queued >= v->options.max_findings)
+    if (v->given + v->queued >= v->most_findings)
         return NULL;
     struct verify_finding *f = calloc(1, sizeof *f);
     if (!f) {
@@ -147,7 +147,7 @@ void verify_flush(struct verifier *v, bool all)
         struct verify_finding *f = v->queue;
         if (f->open && (all || v->queued > QUEUE_MAX))
             verify_break_decide(v, f->scope, f->brk);
-        if (f->open)
+        if (f->open || v->holding)
             return;
         give(v, f);
         v->queue = f->next;
@@ -332,6 +332,7 @@ static void finish_warnings(const struct verifier *v)
     uint64_t bare = 0;
     for (size_t i = 0; i < v->scopes.count; i++)
         bare += !v->scopes.list[i]->expecting;
+    verify_replay_warn(v);
     if (v->with_signature > 0)
         diag_problem(0, "", "%llu events carry signatures, which this version does not check",
                      (unsigned long long)v->with_signature);
@@ -365,6 +366,8 @@ void verify_finish_findings(struct verifier *v)
     for (struct verify_finding *f = v->queue; f; f = f->next)
         if (f->open)
             verify_break_decide(v, f->scope, f->brk);
+    v->holding = false;
+    verify_replay_finish(v);
     finish_unsealed(v);
     finish_complete(v);
     finish_seqs(v);
@@ -437,6 +440,7 @@ int verify_finish_reports(struct verifier *v, struct aw_verify_report *report)
         .compared = v->compared,
         .by_form = v->by_form,
     };
+    r.replayed = verify_replay_accepted(v, r.replayed_sink, sizeof r.replayed_sink);
     memcpy(report, &r, report->struct_size < sizeof r ? report->struct_size : sizeof r);
     return v->failed;
 }

@@ -335,6 +335,10 @@ struct aw_verify_report {
     uint64_t views, by_reference, view_fields; /* as in aw_scope_report */
     uint64_t compared;                         /* views compared with the full event of their hash */
     uint64_t by_form; /* pseudonyms of which only the form could be looked at: no key of their key id was given */
+    /* Events that stand behind later ones, since they are dead letters that were replayed; sealed records before them
+     * name them and the sink. Cut where it is longer. */
+    uint64_t replayed;
+    char replayed_sink[72];
 };
 struct aw_verify_options {
     uint32_t struct_size;
@@ -352,6 +356,9 @@ struct aw_verify_options {
     struct aw_store *against;
     const char *const *keys; /* with against: keys of pseudonyms, "file:/PATH", "env:NAME" or "credential:NAME" */
     size_t key_count;
+    /* NULL, or the sink whose store this is: then replayed dead letters of other sinks excuse no event that stands out
+     * of its place. */
+    const char *sink;
 };
 #define AW_VERIFY_COMPLETE (1u << 0) /* every chain must begin at its origin */
 #define AW_VERIFY_PARTIAL (1u << 1)  /* an excerpt (one tenant, a time range): gaps between seqs are not findings */
@@ -445,7 +452,10 @@ struct aw_replay_report {
     uint64_t written, duplicates, refused, left;
 };
 /* Gives the letters of a sink that were not replayed yet to a new instance of the sink, by seq, and notes in the file
- * what became of each. A process that dies between the two gives them to the sink once more the next time: a sink that
+ * what became of each. Before that, an event "auditwell.replay" that names them is sealed and delivered to the sink (a
+ * logger of its own, with all sinks, has the journal open for it), so that aw_verify() knows why they stand late; a
+ * sink that does not take it in time is given nothing. While another process has the journal, diag is warned that there
+ * is no record. A process that dies between the two gives them to the sink once more the next time: a sink that
  * keeps ids says DUPLICATE then. AW_SUCCESS: none is left. AW_ERR_BUSY: another replay or purge of this sink is under
  * way, or some letters are of events that the sink's cursor has not passed yet (the others are replayed).
  * AW_ERR_TIMEOUT, AW_ERR_IO: the sink or the file failed; what was noted stays noted. */

@@ -72,12 +72,16 @@ static struct tally verify(const uint8_t *data, size_t size, uint32_t flags, con
     struct verifier *v = NULL;
     must(verifier_create(&options, &v) == AW_SUCCESS);
     uint64_t rows = 0;
-    for (const char *p = (const char *)data, *end = p + size; p < end;) {
-        const char *nl = memchr(p, '\n', (size_t)(end - p));
-        struct aw_str line = {p, (size_t)((nl ? nl : end) - p)};
-        must(verifier_feed(v, line, (struct aw_str){"x", 1}, 0) == AW_SUCCESS);
-        rows++;
-        p = nl ? nl + 1 : end;
+    for (bool again = true; again;) {
+        rows = 0;
+        for (const char *p = (const char *)data, *end = p + size; p < end;) {
+            const char *nl = memchr(p, '\n', (size_t)(end - p));
+            struct aw_str line = {p, (size_t)((nl ? nl : end) - p)};
+            must(verifier_feed(v, line, (struct aw_str){"x", 1}, 0) == AW_SUCCESS);
+            rows++;
+            p = nl ? nl + 1 : end;
+        }
+        must(verifier_again(&v, &again) == AW_SUCCESS);
     }
     must(verifier_finish(v, &report) == AW_SUCCESS);
     verifier_destroy(v);

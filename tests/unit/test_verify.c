@@ -20,7 +20,7 @@ static void test_honest(void)
             struct trail t;
             trail_make(&t, (enum trail_style)style, 60, scopes);
             expect_good(trail_verify(&t, NULL));
-            struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0};
+            struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0, NULL};
             const struct trail_result *r = trail_verify(&t, &complete);
             expect_good(r);
             CU_ASSERT_EQUAL(r->scope_count, scopes);
@@ -70,7 +70,7 @@ static void test_rotated(void)
     expect_good(r);
     CU_ASSERT_EQUAL(r->scopes[0].origin, 0);
     CU_ASSERT_EQUAL(r->report.first_seq, 18);
-    struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0};
+    struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0, NULL};
     r = trail_verify(&tail, &complete);
     CU_ASSERT_EQUAL(r->finding_count, 4);
     CU_ASSERT_EQUAL(trail_count(r, AW_FINDING_HOLE, NULL), 4);
@@ -85,7 +85,8 @@ static void test_empty(void)
     struct trail t;
     trail_init(&t, TRAIL_CANONICAL);
     expect_good(trail_verify(&t, NULL));
-    struct trail_check expect = {0, 0, "tenant:t0=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 0};
+    struct trail_check expect = {0, 0, "tenant:t0=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 0,
+                                 NULL};
     const struct trail_result *r = trail_verify(&t, &expect); /* S2 */
     expect_findings(r, (struct want[]){{AW_FINDING_MISSING, "", "nothing of this chain"}, {0, NULL, NULL}},
                     "empty, expected");
@@ -151,7 +152,7 @@ static void test_deleted(void)
                                         {AW_FINDING_HOLE, "", seq},
                                         {0, NULL, NULL}},
                         "deleted");
-        struct trail_check partial = {AW_VERIFY_PARTIAL, 0, NULL, 0};
+        struct trail_check partial = {AW_VERIFY_PARTIAL, 0, NULL, 0, NULL};
         expect_findings(trail_verify(&t, &partial), (struct want[]){{AW_FINDING_HOLE, where, NULL}, {0, NULL, NULL}},
                         "partial");
         trail_free(&t);
@@ -324,7 +325,7 @@ static void test_cut(void)
     char expect[400], complete[1000] = "";
     trail_make(&t, TRAIL_CANONICAL, 12, 2);
     snprintf(expect, sizeof expect, "tenant:t0=%s,service:s1=%s", t.head[0], t.head[1]);
-    struct trail_check check = {0, 0, expect, 0};
+    struct trail_check check = {0, 0, expect, 0, NULL};
     const struct trail_result *r = trail_verify(&t, &check);
     expect_good(r);
     CU_ASSERT_STRING_EQUAL(r->warnings, "");
@@ -372,7 +373,7 @@ static void test_resealed(void)
     const struct trail_result *r = trail_verify(&t, NULL);
     expect_good(r);
     CU_ASSERT_PTR_NOT_NULL(strstr(r->warnings, "no signature or anchor covers this history"));
-    struct trail_check check = {0, 0, expect, 0};
+    struct trail_check check = {0, 0, expect, 0, NULL};
     expect_findings(trail_verify(&t, &check),
                     (struct want[]){{AW_FINDING_TRUNCATED, NULL, "or it was sealed anew"}, {0, NULL, NULL}},
                     "sealed anew");
@@ -385,7 +386,7 @@ static void test_limits_of_findings(void)
     trail_make(&t, TRAIL_CANONICAL, 300, 3);
     for (size_t i = 0; i < t.count; i++)
         trail_edit(&t, i, "doc.read", "doc.raed");
-    struct trail_check check = {0, 0, NULL, 7};
+    struct trail_check check = {0, 0, NULL, 7, NULL};
     const struct trail_result *r = trail_verify(&t, &check);
     CU_ASSERT_EQUAL(r->finding_count, 7);
     CU_ASSERT_EQUAL(r->report.findings, 300);
@@ -422,17 +423,17 @@ static void test_usage(void)
     struct trail t;
     trail_init(&t, TRAIL_CANONICAL);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct trail_check check = {0, 0, bad[i], 0};
+        struct trail_check check = {0, 0, bad[i], 0, NULL};
         const struct trail_result *r = trail_verify(&t, &check);
         CU_ASSERT_EQUAL(r->rc, AW_ERR_USAGE);
         CU_ASSERT_PTR_NOT_NULL(strstr(r->warnings, "expect_head: "));
     }
-    struct trail_check check = {AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL, 0, NULL, 0};
+    struct trail_check check = {AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL, 0, NULL, 0, NULL};
     CU_ASSERT_EQUAL(trail_verify(&t, &check)->rc, AW_ERR_USAGE);
     check.flags = 1u << 20;
     CU_ASSERT_EQUAL(trail_verify(&t, &check)->rc, AW_ERR_USAGE);
-    check =
-        (struct trail_check){0, 0, "tenant:a=b,c=00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff", 0};
+    check = (struct trail_check){0, 0, "tenant:a=b,c=00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff",
+                                 0, NULL};
     const struct trail_result *r = trail_verify(&t, &check); /* '=' and ',' may be part of a scope */
     CU_ASSERT_EQUAL(r->finding_count, 1);
     CU_ASSERT_STRING_EQUAL(r->findings[0].scope, "tenant:a=b,c");

@@ -67,7 +67,7 @@ static void test_flips(void)
     uint64_t seed = harness_seed();
     for (int style = 0; style < TRAIL_STYLES; style++) {
         struct trail t;
-        struct trail_check check = {0, 1, NULL, 0};
+        struct trail_check check = {0, 1, NULL, 0, NULL};
         trail_init(&t, (enum trail_style)style);
         for (unsigned i = 0; i < 6; i++)
             trail_add(&t, i % 2, i);
@@ -243,7 +243,7 @@ static void test_property(void)
     unsigned rounds = harness_slow() ? 1000 : 6000, tampered = 0;
     for (unsigned round = 0; round < rounds && CU_get_number_of_failures() < 20; round++) {
         struct trail t, bad;
-        struct trail_check check = {0, 1 + pick(&seed, 2), NULL, 0};
+        struct trail_check check = {0, 1 + pick(&seed, 2), NULL, 0, NULL};
         random_honest(&t, &seed, 60);
         const struct trail_result *r = trail_verify(&t, &check);
         CU_ASSERT(r->rc == AW_SUCCESS && r->report.verdict == 0);
@@ -286,7 +286,7 @@ static void test_threads(void)
     for (unsigned i = 0; i < 5000; i++)
         trail_add(&t, pick(&seed, TRAIL_SCOPES), i);
     for (uint32_t threads = 1; threads <= 8; threads *= 2) {
-        struct trail_check check = {0, threads, NULL, 0};
+        struct trail_check check = {0, threads, NULL, 0, NULL};
         const struct trail_result *r = trail_verify(&t, &check);
         CU_ASSERT_EQUAL(r->report.findings, 0);
         CU_ASSERT_EQUAL(r->report.last_seq, 5000);
@@ -296,7 +296,7 @@ static void test_threads(void)
         (void)tamper(&t, &seed, what);
     }
     for (uint32_t threads = 1; threads <= 8; threads *= 2) {
-        struct trail_check check = {0, threads, NULL, 0};
+        struct trail_check check = {0, threads, NULL, 0, NULL};
         const struct trail_result *r = trail_verify(&t, &check);
         CU_ASSERT_EQUAL(r->report.verdict, 1);
         if (threads == 1) {
@@ -346,7 +346,7 @@ static void test_oracle_makes(void)
         return;
     }
     CU_ASSERT_EQUAL(t.count, 400);
-    struct trail_check check = {AW_VERIFY_COMPLETE, 2, NULL, 0};
+    struct trail_check check = {AW_VERIFY_COMPLETE, 2, NULL, 0, NULL};
     const struct trail_result *r = trail_verify(&t, &check);
     CU_ASSERT(r->rc == AW_SUCCESS && r->report.findings == 0);
     if (r->report.findings != 0)

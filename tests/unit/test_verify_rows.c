@@ -264,7 +264,7 @@ static void test_escaped_scope(void)
     CU_ASSERT_STRING_EQUAL(r->scopes[0].scope, "tenant:a\\u001b[31m\\u0000b");
     char expect[200]; /* a head can be given back as the report prints it */
     snprintf(expect, sizeof expect, "%s=%s", r->scopes[0].scope, r->scopes[0].last_hash);
-    struct trail_check check = {0, 0, expect, 0};
+    struct trail_check check = {0, 0, expect, 0, NULL};
     r = trail_verify(&t, &check);
     CU_ASSERT_EQUAL(trail_count(r, AW_FINDING_MISSING, NULL), 0);
     trail_free(&t);
@@ -291,7 +291,7 @@ static void test_documented_example(void)
     }
     CU_ASSERT_EQUAL(fclose(f), 0);
     CU_ASSERT_EQUAL_FATAL(t.count, 1);
-    struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0};
+    struct trail_check complete = {AW_VERIFY_COMPLETE, 0, NULL, 0, NULL};
     const struct trail_result *r = trail_verify(&t, &complete);
     expect_good(r);
     CU_ASSERT_EQUAL(r->report.last_seq, 1);

@@ -45,6 +45,10 @@ void trail_add(struct trail *trail, unsigned scope, unsigned number);
 /* Makes a line as trail_add does, but with any tenant or service, prevHash ("" = none) and seq (0 = none), at the end.
  */
 void trail_forge(struct trail *trail, unsigned scope, unsigned number, const char *prev, uint64_t seq);
+/* Appends the sealed record of a replay of these lines (copies; of this trail or taken out of it). Canonical only. */
+void trail_record(struct trail *trail, unsigned scope, const char *sink, const struct trail_line *const *lines,
+                  size_t count);
+uint64_t trail_seq(const struct trail_line *line); /* integrity.seq, 0 = none */
 void trail_copy(struct trail *to, const struct trail *from);
 void trail_delete(struct trail *trail, size_t at);
 void trail_move(struct trail *trail, size_t from, size_t to); /* to: index after removal */
@@ -81,6 +85,7 @@ struct trail_check {
     uint32_t flags, threads; /* threads 0 here means 1 */
     const char *expect;
     uint64_t max_findings;
+    const char *sink;
 };
 /* The result is valid until the next call. Location of line i: "trail.jsonl:i+1". */
 const struct trail_result *trail_verify(const struct trail *trail, const struct trail_check *check);

@@ -4,7 +4,7 @@
  *
  * It refuses events whose action begins with "bad.", unless there is a file PATH.tolerant; with PATH.down it is
  * unavailable; with PATH.blunt it refuses the whole call and does not say for which event. An event whose id is in the
- * file already is a duplicate. PATH.dies makes it end the process after the write.
+ * file already is a duplicate. PATH.dies makes it end the process after the write of such an event.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -91,15 +91,18 @@ static int32_t write_batch(void *arg, const struct aw_batch *batch, struct aw_re
     struct picky *sink = arg;
     if (is_there(sink, "down"))
         return aw_host_error(sink->host, AW_E_UNAVAILABLE, "closed for lunch");
-    int fd = open(sink->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), refused = 0;
+    struct aw_str action;
+    int fd = open(sink->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), refused = 0, bad = 0;
     if (fd < 0)
         return aw_host_error(sink->host, AW_E_UNAVAILABLE, "%s: %s", sink->path, strerror(errno));
     for (size_t i = 0; i < batch->count; i++) {
         result->status[i] = write_one(sink, fd, batch->events[i], i);
         refused += result->status[i] == AW_EVENT_REJECTED;
+        bad += sink->host->event_field(batch->events[i], AW_FIELD_ACTION, &action) == AW_OK && action.len > 4 &&
+               memcmp(action.ptr, "bad.", 4) == 0;
     }
     (void)close(fd); /* nobody asks this sink to keep anything over a power loss */
-    if (is_there(sink, "dies"))
+    if (bad && is_there(sink, "dies"))
         _exit(9);
     return refused && is_there(sink, "blunt") ? aw_host_error(sink->host, AW_E_REJECTED, "something is bad") : AW_OK;
 }
