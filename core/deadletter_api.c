@@ -6,6 +6,7 @@
 #include "delivery/replay.h"
 #include "journal/examine.h"
 #include "logger.h"
+#include "slots.h"
 #include "store.h"
 
 #include <dirent.h>
@@ -410,7 +411,6 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
                       const struct aw_replay_options *o, uint64_t last, struct aw_replay_report *report)
 {
     const struct plugin *plugin;
-    char path[128];
     int rc = deadletter_claim(dl);
     if (rc < 0)
         return io_problem(dl, rc);
@@ -436,9 +436,7 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
                                      .deadline_ns = logger_deadline(o->timeout_ms),
                                      .fn = pass_outcome,
                                      .arg = (void *)(uintptr_t)o};
-    snprintf(path, sizeof path, "sinks.%s", s->name);
-    rc = schema_config_create(class->options, s->group, settings_sink_core_keys, h->settings->base_dir, path,
-                              &options.config);
+    rc = slots_sink_config(h->settings, s, class, &options.config);
     return rc != 0 ? rc : replay_run(&options, report);
 }
 

@@ -32,10 +32,10 @@ int aw_metrics_take(struct aw_logger *logger, struct aw_metrics **ret_metrics)
     diag_reset();
     if (!ret_metrics)
         return diag_problem(AW_ERR_USAGE, "ret_metrics", "must not be NULL");
-    int rc = logger_check_readable(logger);
+    struct logger_core *core;
+    int rc = logger_readable(logger, &core);
     if (rc != 0)
         return rc;
-    const struct logger_core *core = logger->core;
     struct metrics_snapshot *s;
     if (core->journal)
         journal_publish(core->journal);

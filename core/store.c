@@ -14,7 +14,7 @@
 #include "base/base.h"
 #include "base/fs.h"
 #include "plugin/registry.h"
-#include "settings.h"
+#include "slots.h"
 
 struct aw_store {
     char *name, *path; /* path NULL: the settings have no "path" */
@@ -191,20 +191,18 @@ static int find_class(const struct plugin_spec *spec, const char *name, const st
     return AW_SUCCESS;
 }
 
-static int open_configured(const struct settings_sink *sink, const char *base_dir, bool *ret_none,
+static int open_configured(const struct settings *settings, const struct settings_sink *sink, bool *ret_none,
                            struct aw_store **ret)
 {
     const struct aw_sink_class *class;
     struct aw_store *store;
-    char path[128];
     *ret_none = false;
     int r = find_class(&sink->spec, sink->plugin, &class);
     if (r == AW_SUCCESS)
         r = store_new(sink->name, class, &store);
     if (r != AW_SUCCESS)
         return r;
-    (void)snprintf(path, sizeof path, "sinks.%s", sink->name);
-    r = schema_config_create(class->options, sink->group, settings_sink_core_keys, base_dir, path, &store->config);
+    r = slots_sink_config(settings, sink, class, &store->config);
     if (r != 0) {
         aw_store_close(store);
         return r;
@@ -331,7 +329,7 @@ static int open_from_settings(const struct settings *settings, const char *name,
         const struct settings_sink *sink = &settings->sinks[i];
         if (name ? strcmp(sink->name, name) != 0 : !sink->enabled)
             continue;
-        int r = open_configured(sink, settings->base_dir, &none, ret);
+        int r = open_configured(settings, sink, &none, ret);
         if (r == AW_SUCCESS)
             diag_reset(); /* sinks that were passed over are no problem */
         if (r == AW_SUCCESS || name || !none)

@@ -102,4 +102,7 @@ void delivery_get_stats(struct delivery *delivery, uint64_t head, struct aw_sink
 void delivery_fill_stats(const struct metrics_sink_view *view, struct aw_sink_stats *ret);
 uint64_t delivery_acked(const struct delivery *delivery);
 
+/* In a forked child, before anything else: no thread of the parent's is in a plugin here. */
+void delivery_forked(void);
+
 #endif

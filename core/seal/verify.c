@@ -250,7 +250,7 @@ void verifier_destroy(struct verifier *v)
     verify_findings_clear(v);
     verify_scopes_clear(&v->scopes);
     verify_seen_clear(&v->seen);
-    verify_seqs_clear(&v->seqs);
+    verify_streams_clear(&v->streams);
     free(v->unsealed_location);
     free(v->expected);
     free(v->expect_text);
@@ -328,8 +328,8 @@ int verifier_unreadable(struct verifier *v, const char *location, const char *re
 
 int verifier_compared(struct verifier *v, const struct verify_compared *c)
 {
-    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope};
-    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope);
+    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope, .stream = c->stream};
+    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope, c->stream);
     struct verify_scope *s = v->failed == 0 ? verify_scope_get(v, &row) : NULL;
     if (!s) {
         verify_nomem(v);
@@ -347,8 +347,8 @@ int verifier_compared(struct verifier *v, const struct verify_compared *c)
 int verifier_difference(struct verifier *v, const struct verify_compared *c, int32_t kind, const char *location,
                         const char *expected, const char *found, const char *message)
 {
-    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope};
-    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope);
+    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope, .stream = c->stream};
+    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope, c->stream);
     struct verify_scope *s = v->failed == 0 ? verify_scope_get(v, &row) : NULL;
     if (s)
         verify_find(v, kind, s, location, c->id, expected, found, "%s", message);

@@ -45,6 +45,7 @@ int verifier_unreadable(struct verifier *verifier, const char *location, const c
 struct verify_compared {
     bool scope_is_tenant;
     struct aw_str scope, id; /* decoded; the scope's value as in the event, "unknown" without any */
+    uint32_t stream;         /* integrity.stream, 0: none */
     bool found;              /* the full trail has an event of this hash */
     bool by_reference;       /* it says that fields were changed */
     uint64_t differences, by_form;

@@ -178,7 +178,8 @@ static void check_seq(struct verifier *v, struct verify_scope *s, const struct v
     v->last_seq = seq > v->last_seq ? seq : v->last_seq;
     if (row->seq == 0)
         return;
-    bool fresh = (v->options.flags & AW_VERIFY_PARTIAL) || verify_seqs_add(&v->seqs, row->seq);
+    struct verify_stream *stream = v->options.flags & AW_VERIFY_PARTIAL ? NULL : verify_stream_get(v, row->stream);
+    bool fresh = !stream || verify_seqs_add(&stream->seqs, row->seq);
     if (faulty)
         return;
     if (!fresh) {
@@ -277,8 +278,9 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
 /* A row without a seq of its own still fills its place when the store knows it. */
 static void use_store_seq(struct verifier *v, const struct verify_row *row)
 {
-    if (row->store_seq != 0 && v->sealed_with_seq > 0 && !(v->options.flags & AW_VERIFY_PARTIAL))
-        (void)verify_seqs_add(&v->seqs, row->store_seq); /* whether it is a repetition says nothing about this row */
+    struct verify_streams *s = &v->streams;
+    if (row->store_seq != 0 && s->count > 0) /* whose it was is not known: the one of its neighbour, most likely */
+        (void)verify_seqs_add(&s->list[s->last]->seqs, row->store_seq); /* a repetition says nothing about this row */
 }
 
 static void link_unsealed(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,

@@ -66,6 +66,9 @@ struct aw_logger; /* shared by threads; one per journal directory and process, c
 typedef void (*aw_diag_fn)(void *arg, int severity, const char *instance, const char *text);
 
 #define AW_OPEN_NO_SINKS (1u << 0) /* do not start delivery: journal only; a later open delivers */
+/* Slot 0 or AW_ERR_BUSY. Without it, every process that opens the same configuration gets the first slot that is free,
+ * up to journal.slots: see auditwell(3), "Many processes". */
+#define AW_OPEN_FIRST_SLOT (1u << 2)
 #define AW_OPEN_CHECK (1u << 1) /* load and create everything, start nothing, touch no store; for `auditwell check` */
 
 struct aw_open_options {
@@ -313,16 +316,16 @@ struct aw_finding {
 };
 struct aw_scope_report {
     uint32_t struct_size;
-    int32_t verdict; /* AW_VERDICT_* */
-    const char *scope;
+    int32_t verdict;   /* AW_VERDICT_* */
+    const char *scope; /* "tenant:acme"; with a stream "tenant:acme (stream 3)" */
     uint64_t count, findings;
     const char *first_location, *last_location;
     const char *first_hash, *last_hash;
     const char *first_time, *last_time; /* occurredAt */
     uint64_t first_seq, last_seq;       /* 0 = unknown */
     int32_t starts_at_origin;           /* 1: the first event has no predecessor; 0: the trail begins in mid-chain */
-    int32_t reserved;
-    uint64_t views;        /* events that say they are views (audit-event(7), integrity.view) */
+    uint32_t stream;                    /* which slot's chain (audit-event(7), integrity.stream); 0: slot 0 */
+    uint64_t views;                     /* events that say they are views (audit-event(7), integrity.view) */
     uint64_t by_reference; /* of those: content not verified, since fields were changed and nothing was compared */
     uint64_t view_fields;  /* fields that they say were dropped or pseudonymized */
 };
@@ -346,7 +349,8 @@ struct aw_verify_options {
     void (*on_scope)(void *arg, const struct aw_scope_report *); /* at the end, sorted by scope */
     void (*on_progress)(void *arg, uint64_t events, uint64_t bytes, uint64_t bytes_total); /* at most 10 a second */
     void *arg;
-    const char *expect_head; /* NULL, or "SCOPE=HASH[,…]": heads known from elsewhere (S1, S2) */
+    const char *expect_head; /* NULL, or "SCOPE=HASH[,…]": heads known from elsewhere (S1, S2); SCOPE as in
+                                reports, so also "tenant:acme (stream 3)" */
     /* NULL, or the trail that the views were made of: it is verified first (its findings count, its scopes are not
      * given), then every view is compared with its event of the same hash. Another store than the one verified. */
     struct aw_store *against;

@@ -164,6 +164,9 @@ struct aw_context; /* an audit context, written through host->ctx_set */
 #define AW_OPT_REQUIRED (1u << 0)
 #define AW_OPT_RELOADABLE (1u << 1)
 #define AW_OPT_DEPRECATED (1u << 2)
+/* With PATH: a store that one process writes. Each further process with the same configuration has a slot and gets
+ * another path: "/var/log/audit.jsonl" becomes "/var/log/audit.slot1.jsonl". Unset: all write to the same place. */
+#define AW_OPT_PER_SLOT (1u << 3)
 
 struct aw_option {
     uint32_t struct_size;
