@@ -14,8 +14,50 @@
 static _Atomic unsigned generation = 1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one thread of the child makes the new core */
 
+/* Those whose sinks are started. live_lock. */
+static pthread_mutex_t live_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct logger_core *live;
+
+void fork_watch(struct logger_core *core)
+{
+    pthread_mutex_lock(&live_lock);
+    core->next_live = live;
+    live = core;
+    pthread_mutex_unlock(&live_lock);
+}
+
+void fork_unwatch(const struct logger_core *core)
+{
+    pthread_mutex_lock(&live_lock);
+    for (struct logger_core **at = &live; *at; at = &(*at)->next_live) {
+        if (*at == core) {
+            *at = core->next_live;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&live_lock);
+}
+
+static void before_fork(void)
+{
+    plugin_before_fork();
+    pthread_mutex_lock(&live_lock);
+}
+
+static void in_parent(void)
+{
+    pthread_mutex_unlock(&live_lock);
+    plugin_after_fork();
+}
+
+/* Whether the child logs or not: what it inherited must not keep stores locked when its parent is gone. */
 static void in_child(void)
 {
+    for (const struct logger_core *core = live; core; core = core->next_live)
+        for (size_t i = 0; i < core->started; i++)
+            delivery_drop_inherited(core->sinks[i]);
+    live = NULL;
+    pthread_mutex_unlock(&live_lock);
     plugin_after_fork();
     delivery_forked();
     (void)pthread_mutex_init(&lock, NULL); /* a thread of the parent's may have held it */
@@ -25,7 +67,7 @@ static void in_child(void)
 static void register_handlers(void)
 {
     /* ENOMEM: then only journal_* notice a forked child, and refuse */
-    (void)pthread_atfork(plugin_before_fork, plugin_after_fork, in_child);
+    (void)pthread_atfork(before_fork, in_parent, in_child);
 }
 
 void fork_prepare(void)

@@ -34,7 +34,8 @@ struct logger_core {
     bool forked;                   /* its process is a fork of one that had a logger open */
     struct journal_lock lock;      /* of the slot, until the journal is opened */
     struct foster *foster;         /* NULL: nobody else's events are delivered */
-    struct logger_core *next_left; /* see leave_behind() */
+    struct logger_core *next_left; /* see core_leave_behind() */
+    struct logger_core *next_live; /* fork.c's */
     _Atomic bool closing;
     struct metrics *metrics; /* counters, and the sinks' figures */
 };
@@ -75,6 +76,9 @@ void core_leave_behind(struct logger_core *core);
 
 /* ---- fork.c ---- */
 void fork_prepare(void); /* once: what has to happen at a fork */
+/* From start_sinks() to before their end: in a forked child their plugins' after_fork() is called. */
+void fork_watch(struct logger_core *core);
+void fork_unwatch(const struct logger_core *core);
 /* A number that differs in every forked child. */
 unsigned fork_generation(void);
 /* In a forked child: the core that takes the place of the parent's. 0 or AW_ERR_*, with a problem. */

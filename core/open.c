@@ -194,6 +194,7 @@ static bool destroy_sinks(struct logger_core *core)
 /* false: it was left behind. */
 static bool destroy_core(struct logger_core *core)
 {
+    fork_unwatch(core);
     bool all_gone = destroy_sinks(core);
     journal_lock_release(&core->lock); /* of a journal that was not opened */
     if (core->journal && (all_gone ? journal_close(core->journal) : journal_retire(core->journal)) != 0)
@@ -257,7 +258,7 @@ static int create_parts(struct logger_core *core)
     return policy ? policy : privacy ? privacy : sinks ? sinks : joined;
 }
 
-/* Another process was faster at making the journal of this slot: its successor's sinks are others. */
+/* Its sinks are others. */
 static int next_slot(struct logger_core *core)
 {
     (void)destroy_sinks(core); /* they were never started */
@@ -272,10 +273,25 @@ static int next_slot(struct logger_core *core)
     return rc ? rc : (rc = create_sinks(core)) ? rc : join_sinks(core);
 }
 
+/* May another slot do? Another process may have been faster at making this one's journal; a directory that cannot be
+ * used stops nobody, as long as it is not that of the configuration itself. */
+static bool try_another(const struct logger_core *core, int rc)
+{
+    size_t n;
+    if (rc == AW_ERR_BUSY)
+        return core->settings->slots > 1;
+    if (rc != AW_ERR_IO || core->settings->slot == 0)
+        return false;
+    const struct aw_problem *const *p = aw_problems(&n);
+    diag_log(&core->diag, AW_LOG_WARNING, "", "slot %u cannot be used, the next one will do: %s%s%s",
+             (unsigned)core->settings->slot, n ? p[n - 1]->path : "", n ? ": " : "", n ? p[n - 1]->message : "");
+    return true;
+}
+
 static int open_slot(struct logger_core *core, bool any)
 {
     int rc;
-    while ((rc = open_journal(core)) == AW_ERR_BUSY && any && core->settings->slots > 1) {
+    while ((rc = open_journal(core)) != 0 && any && try_another(core, rc)) {
         rc = next_slot(core);
         if (rc != 0)
             break;
@@ -290,6 +306,7 @@ static int run(struct logger_core *core)
         rc = attach_sinks(core);
     if (rc != 0 || (core->open_flags & AW_OPEN_NO_SINKS))
         return rc;
+    fork_watch(core);
     rc = start_sinks(core);
     return rc ? rc : foster_start(core, &core->foster);
 }

@@ -43,6 +43,12 @@ void delivery_forked(void)
     entries = NULL; /* the parent's threads, which are not here, may have been in a call */
 }
 
+void delivery_drop_inherited(const struct delivery *d)
+{
+    if (d->sink && d->class->after_fork)
+        (void)d->class->after_fork(d->sink);
+}
+
 pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *class)
 {
     pthread_mutex_lock(&guard);

@@ -104,5 +104,7 @@ uint64_t delivery_acked(const struct delivery *delivery);
 
 /* In a forked child, before anything else: no thread of the parent's is in a plugin here. */
 void delivery_forked(void);
+/* In a forked child: the plugin drops what it has open of the parent's; the instance is not used any more. */
+void delivery_drop_inherited(const struct delivery *delivery);
 
 #endif

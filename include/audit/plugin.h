@@ -303,7 +303,9 @@ struct aw_sink_class {
     int32_t (*reopen)(void *sink);
     /* [worker] All changed options are RELOADABLE. Default: a new instance replaces this one. */
     int32_t (*reconfigure)(void *sink, const struct aw_config *);
-    /* [fork-child] Drops descriptors inherited from the parent; takes no locks. start() follows. Default: nothing. */
+    /* [fork-child] Inside fork(): closes the descriptors that came from the parent, so that nothing stays locked by the
+     * child; takes no locks, sends nothing to a peer. The worker may have been anywhere in the plugin. Only destroy()
+     * or start() can follow; auditwell itself leaves the instance alone and makes a new one. Default: nothing. */
     int32_t (*after_fork)(void *sink);
     /* [control or worker] Flushes and closes by the deadline. start() may follow. Default: OK. */
     int32_t (*stop)(void *sink, uint64_t deadline_ns);
