@@ -32,7 +32,7 @@ int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_
     if (!h)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
     h->diag = (struct diag_out){o.diag, o.diag_arg};
-    int rc = settings_load(o.config_path, o.config_text, &h->settings);
+    int rc = slots_load(o.config_path, o.config_text, o.slot, &h->settings);
     if (rc != 0) {
         aw_deadletters_close(h);
         return rc;

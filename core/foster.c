@@ -8,7 +8,6 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/thread.h"
-#include "journal/examine.h"
 #include "logger.h"
 #include "slots.h"
 
@@ -45,24 +44,6 @@ static bool is_adopted(const struct foster *f, uint32_t slot)
     for (size_t i = 0; i < f->count; i++)
         if (f->adopted[i]->settings.slot == slot)
             return true;
-    return false;
-}
-
-/* Does a sink lack events of this journal? What cannot be told is looked at. */
-static bool is_owed(const struct settings *s)
-{
-    uint64_t head, acked;
-    int rc = journal_peek_head(s->journal.path, &head);
-    if (rc < 0)
-        return rc != -ENOENT;
-    for (size_t i = 0; i < s->sink_count; i++) {
-        const struct settings_sink *sink = &s->sinks[i];
-        if (!sink->enabled)
-            continue;
-        rc = journal_read_cursor(s->journal.path, sink->name, &acked);
-        if (rc == -ENOENT ? sink->from == JOURNAL_FROM_STORED && head > 0 : rc < 0 || acked < head)
-            return true;
-    }
     return false;
 }
 
@@ -115,7 +96,7 @@ static void consider(struct foster *f, uint32_t slot)
     bool there = rc == 0 && lock.fd >= 0;
     if (there)
         journal_lock_release(&lock);
-    if (!there || !is_owed(&a->settings)) {
+    if (!there || !slots_owed(&a->settings)) {
         drop(a);
         return;
     }

@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "base/fs.h"
+#include "journal/examine.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -108,6 +109,23 @@ int slots_list(const char *journal_base, uint32_t **ret, size_t *ret_count)
     return 0;
 }
 
+bool slots_owed(const struct settings *s)
+{
+    uint64_t head, acked;
+    int rc = journal_peek_head(s->journal.path, &head);
+    if (rc < 0)
+        return rc != -ENOENT;
+    for (size_t i = 0; i < s->sink_count; i++) {
+        const struct settings_sink *sink = &s->sinks[i];
+        if (!sink->enabled)
+            continue;
+        rc = journal_read_cursor(s->journal.path, sink->name, &acked);
+        if (rc == -ENOENT ? sink->from == JOURNAL_FROM_STORED && head > 0 : rc < 0 || acked < head)
+            return true;
+    }
+    return false;
+}
+
 int slots_load(const char *path, const char *text, uint32_t slot, struct settings **ret)
 {
     int rc = settings_load(path, text, ret);
@@ -134,4 +152,63 @@ int slots_sink_config(const struct settings *settings, const struct settings_sin
     }
     *ret = config;
     return 0;
+}
+
+/* ---- the public list ---- */
+
+static uint64_t pid_in(const char *journal)
+{
+    AW_AUTOFREE char *path = NULL;
+    AW_AUTOCLOSE int fd = -1;
+    char text[32] = "";
+    if (asprintf(&path, "%s/" JOURNAL_LOCK_NAME, journal) < 0) {
+        path = NULL;
+        return 0;
+    }
+    if (fs_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, &fd) < 0 ||
+        fs_pread_full(fd, text, sizeof text - 1, 0) < 0)
+        return 0;
+    return strtoull(text, NULL, 10);
+}
+
+static int tell(struct settings *s, uint32_t slot, int (*fn)(void *arg, const struct aw_slot *slot), void *arg)
+{
+    struct journal_lock lock;
+    int rc = slots_reserve_one(s, slot, &lock);
+    if (rc != 0 && rc != AW_ERR_BUSY)
+        return rc;
+    bool there = lock.fd >= 0, busy = rc == AW_ERR_BUSY;
+    if (there)
+        journal_lock_release(&lock);
+    if (!there && !busy)
+        return 0;
+    uint64_t head = 0;
+    (void)journal_peek_head(s->journal.path, &head);
+    const struct aw_slot info = {.struct_size = sizeof info,
+                                 .number = slot,
+                                 .journal = s->journal.path,
+                                 .pid = busy ? pid_in(s->journal.path) : 0,
+                                 .in_use = busy,
+                                 .owed = slots_owed(s),
+                                 .head = head};
+    return fn(arg, &info);
+}
+
+int aw_slots_each(const char *config_path, int (*fn)(void *arg, const struct aw_slot *slot), void *arg)
+{
+    struct settings *settings = NULL;
+    AW_AUTOFREE uint32_t *list = NULL;
+    size_t count = 0;
+    diag_reset();
+    if (!fn)
+        return diag_problem(AW_ERR_USAGE, "fn", "must not be NULL");
+    int rc = settings_load(config_path, NULL, &settings);
+    if (rc == 0 && slots_list(settings->journal_base, &list, &count) < 0)
+        rc = diag_problem(AW_ERR_IO, settings->journal_base, "the directory \"" SLOTS_DIR "\" cannot be read");
+    if (rc == 0)
+        rc = tell(settings, 0, fn, arg);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = tell(settings, list[i], fn, arg);
+    settings_destroy(settings);
+    return rc;
 }

@@ -21,6 +21,8 @@ int slots_reserve(struct settings *settings, uint32_t from, struct journal_lock 
 int slots_reserve_one(struct settings *settings, uint32_t slot, struct journal_lock *lock);
 /* The slots besides 0 that have a directory, ascending. *ret is malloc'd. 0 or -errno. */
 int slots_list(const char *journal_base, uint32_t **ret, size_t *ret_count);
+/* Does a sink lack events of the slot's journal? What cannot be told is looked at: true. */
+bool slots_owed(const struct settings *settings);
 /* For the options of public calls: settings_load() in this slot. As settings_load(). */
 int slots_load(const char *path, const char *text, uint32_t slot, struct settings **ret);
 

@@ -66,12 +66,15 @@ static int verify_read(struct aw_store *store, struct store_read *read, struct a
                        const struct aw_verify_options *options, struct aw_verify_report *report)
 {
     struct verifier *verifier;
+    uint32_t slot;
     struct progress progress = {options->on_progress, options->arg, 0, 0, store_bytes(store), clock_mono_ns()};
     int store_rc = AW_SUCCESS;
     AW_AUTOFREE char *reason = NULL;
     int rc = verifier_create(options, &verifier);
     if (rc != AW_SUCCESS)
         return rc;
+    if (store_slot(store, &slot))
+        verifier_set_stream(verifier, slot);
     rc = feed_all(verifier, read, against, &progress, &store_rc);
     if (rc == AW_SUCCESS && store_rc != AW_SUCCESS) {
         reason = last_problem();

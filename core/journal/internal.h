@@ -24,7 +24,7 @@
 #include "journal/seqset.h"
 #include "seal/seal.h"
 
-#define LOCK_NAME "lock"
+#define LOCK_NAME JOURNAL_LOCK_NAME
 #define CURSOR_DIR "cursors"
 #define QUARANTINE_DIR "quarantine"
 #define WRITE_CHUNK (1u << 20)

@@ -23,6 +23,7 @@
 struct journal;
 struct journal_cursor;
 
+#define JOURNAL_LOCK_NAME "lock" /* holds the pid of the process that has the journal open */
 /* A journal's lock. The list of them is lock.c's: a forked child closes what it inherited. Where it is must not move.
  */
 struct journal_lock {

@@ -132,6 +132,8 @@ bool verify_seqs_add(struct verify_seqs *seqs, uint64_t seq);
 int verify_seqs_gaps(const struct verify_seqs *seqs, bool (*fn)(void *arg, uint64_t from, uint64_t to), void *arg);
 void verify_seqs_clear(struct verify_seqs *seqs);
 
+struct verify_scope;
+
 /* What one slot sealed: its seqs are its own. */
 struct verify_stream {
     uint32_t number;
@@ -143,6 +145,9 @@ struct verify_streams {
 };
 /* verify_streams.c. NULL: no memory. */
 struct verify_stream *verify_stream_get(struct verifier *v, uint32_t number);
+/* Does the row belong to the stream of verifier_set_stream()? */
+void verify_stream_check(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                         const struct verify_row *row);
 void verify_streams_finish(struct verifier *v); /* finds what is missing */
 void verify_streams_clear(struct verify_streams *streams);
 
@@ -253,6 +258,8 @@ struct verifier {
     struct verify_scopes scopes;
     struct verify_seen seen;
     struct verify_streams streams;
+    bool one_stream; /* others than `stream` do not belong here */
+    uint32_t stream;
 
     uint64_t events, bytes, findings, sealed, sealed_with_seq, with_signature;
     uint64_t views, by_reference, view_fields, confirmed, compared, by_form; /* as in a scope */

@@ -249,6 +249,7 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
     s->sealed++;
     v->with_signature += row->has_signature;
     check_views(v, s, batch, row);
+    verify_stream_check(v, s, batch, row);
     if (s->sealed == 1) {
         result = link_first(v, s, batch, row, &owner);
     } else if (AW_LIKELY(!s->trouble && row->has_prev && verify_same(row->prev, s->head))) {

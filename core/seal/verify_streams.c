@@ -47,6 +47,24 @@ struct verify_stream *verify_stream_get(struct verifier *v, uint32_t number)
     return stream;
 }
 
+void verifier_set_stream(struct verifier *v, uint32_t stream)
+{
+    v->one_stream = true;
+    v->stream = stream;
+}
+
+void verify_stream_check(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                         const struct verify_row *row)
+{
+    char expected[24], found[24];
+    if (AW_LIKELY(!v->one_stream || row->stream == v->stream))
+        return;
+    snprintf(expected, sizeof expected, "stream %u", (unsigned)v->stream);
+    snprintf(found, sizeof found, "stream %u", (unsigned)row->stream);
+    verify_find(v, AW_FINDING_FOREIGN, s, verify_location(batch, row), row->id, expected, found,
+                "the event is of another slot's stream: it was moved here");
+}
+
 struct gap_arg {
     struct verifier *v;
     char stream[32], damaged[64];

@@ -216,6 +216,8 @@ AW_API int aw_metrics_take(struct aw_logger *logger, struct aw_metrics **ret_met
  * aw_open_options), of which nothing but the journal's place is used. AW_ERR_NOTFOUND: no process has kept figures
  * there; AW_ERR_IO: they cannot be read, or the file is not what it should be. Needs the right to read the file. */
 AW_API int aw_metrics_open_path(const char *config_path, const char *path, struct aw_metrics **ret_metrics);
+/* The same for a slot of the configuration. */
+AW_API int aw_metrics_open_slot(const char *config_path, uint32_t slot, struct aw_metrics **ret_metrics);
 AW_API void aw_metrics_free(struct aw_metrics *metrics); /* NULL is fine */
 
 /* The Prometheus text format, version 0.0.4, NUL-terminated; valid until aw_metrics_free(). ret_len may be NULL. NULL:
@@ -243,6 +245,22 @@ AW_API int aw_plugins_each(aw_plugin_fn fn, void *arg);
 /* Loads one plugin by class name or absolute path; *ret_plugin is a const struct aw_plugin of plugin.h, never freed. */
 AW_API int aw_plugins_find(const char *name_or_path, const void **ret_plugin, const char **ret_path);
 
+/* ---- many processes ----------------------------------------------------------------------------------------------
+ * Each process that opens a configuration gets the first slot that is free: a journal of its own below that of the
+ * configuration, and stores of its own where a sink's plugin says so (AW_OPT_PER_SLOT in plugin.h): auditwell(3). */
+struct aw_slot {
+    uint32_t struct_size;
+    uint32_t number;     /* 0: what the configuration itself names */
+    const char *journal; /* its directory */
+    uint64_t pid;        /* of the process that has it open; 0 = none, or it cannot be told */
+    int32_t in_use;
+    int32_t owed;  /* 1: a sink of the configuration lacks events of its journal, or that cannot be told */
+    uint64_t head; /* seq of its newest event; 0: none, or it cannot be told */
+};
+/* Every slot that has a journal, ascending, until fn returns other than 0. config_path: as in aw_open_options. fn's
+ * value when that is not 0, AW_SUCCESS, AW_ERR_*. Any thread. Since 0.1. */
+AW_API int aw_slots_each(const char *config_path, int (*fn)(void *arg, const struct aw_slot *slot), void *arg);
+
 /* ---- reading back ------------------------------------------------------------------------------------------------
  * A store is a sink of a configuration (by instance name), or an ad-hoc "plugin:path" ("file:audit.jsonl",
  * "sqlite:audit.db"), or a path whose format is recognised. */
@@ -252,6 +270,9 @@ struct aw_store_options {
     uint32_t flags;          /* 0 */
     const char *config_path; /* as in aw_open_options; may be NULL when `store` is ad hoc */
     const char *store;       /* NULL: the first sink of the configuration that can be read */
+    uint32_t
+        slot; /* of which process' slot: "Many processes" in auditwell(3); 0: what the configuration itself names */
+    uint32_t reserved;
 };
 AW_API int aw_store_open(const struct aw_store_options *options, struct aw_store **ret_store);
 AW_API void aw_store_close(struct aw_store *store);
@@ -377,6 +398,9 @@ struct aw_deadletters_options {
     const char *config_text;
     aw_diag_fn diag; /* told of files that are set aside, and what sinks say during a replay; may be NULL */
     void *diag_arg;
+    uint32_t
+        slot; /* of which process' slot: "Many processes" in auditwell(3); 0: what the configuration itself names */
+    uint32_t reserved;
 };
 AW_API int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_deadletters **ret_letters);
 AW_API void aw_deadletters_close(struct aw_deadletters *letters);
@@ -491,6 +515,9 @@ struct aw_journal_options {
     const char *path; /* the directory itself, and no configuration; or NULL */
     aw_diag_fn diag;  /* what repair, release and trim report; may be NULL */
     void *diag_arg;
+    uint32_t
+        slot; /* of which process' slot: "Many processes" in auditwell(3); 0: what the configuration itself names */
+    uint32_t reserved;
 };
 /* AW_ERR_NOTFOUND: there is no such directory. */
 AW_API int aw_journal_open(const struct aw_journal_options *options, struct aw_journal **ret_journal);
