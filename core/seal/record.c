@@ -89,7 +89,7 @@ static char *put_claim(const struct record_view *view, char *p)
 
 static char *put_stream(const struct record_header *h, char *p)
 {
-    return AW_LIKELY(h->stream == 0) ? p : p + sprintf(p, ",\"stream\":%u", (unsigned)h->stream);
+    return AW_LIKELY(h->stream == 0) ? p : p + snprintf(p, 20, ",\"stream\":%u", (unsigned)h->stream);
 }
 
 size_t record_render_integrity(const struct record_view *view, char *out)
