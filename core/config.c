@@ -300,6 +300,8 @@ static void fill_journal(struct settings_impl *s)
     j->ring_size = (uint64_t)number(s, GROUP_JOURNAL, "ring_size");
     j->sync_interval_ns = (uint64_t)number(s, GROUP_JOURNAL, "sync_interval");
     j->chained = is(s, GROUP_INTEGRITY, "mode", "chain");
+    s->pub.slots = (uint32_t)number(s, GROUP_JOURNAL, "slots");
+    s->pub.journal_base = j->path;
 }
 
 static void fill_service(struct settings_impl *s)
@@ -380,6 +382,7 @@ void settings_destroy(struct settings *settings)
     free(s->pub.sinks);
     free(s->pub.actions);
     free(s->journal_path);
+    free(s->pub.slot_path);
     free(s->host_name);
     settings_files_free(&s->files);
     free(s);

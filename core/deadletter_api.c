@@ -7,6 +7,7 @@
 #include "journal/examine.h"
 #include "logger.h"
 #include "replay_record.h"
+#include "slots.h"
 #include "store.h"
 
 #include <dirent.h>
@@ -37,7 +38,7 @@ int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_
     h->config_text = o.config_text ? strdup(o.config_text) : NULL;
     int rc = (o.config_path && !h->config_path) || (o.config_text && !h->config_text)
                  ? diag_problem(AW_ERR_NOMEM, "", "out of memory")
-                 : settings_load(o.config_path, o.config_text, &h->settings);
+                 : slots_load(o.config_path, o.config_text, o.slot, &h->settings);
     if (rc != 0) {
         aw_deadletters_close(h);
         return rc;
@@ -432,9 +433,9 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
                       const struct aw_replay_options *o, uint64_t last, struct aw_replay_report *report)
 {
     const struct plugin *plugin;
-    char path[128];
     const struct replay_record_options record = {.config_path = h->config_path,
                                                  .config_text = h->config_text,
+                                                 .slot = h->settings->slot,
                                                  .sink = s->name,
                                                  .deadletters = dl,
                                                  .diag = h->diag,
@@ -471,9 +472,7 @@ static int run_replay(struct aw_deadletters *h, struct settings_sink *s, struct 
                                      .deadline_ns = logger_deadline(o->timeout_ms),
                                      .fn = pass_outcome,
                                      .arg = (void *)(uintptr_t)o};
-    snprintf(path, sizeof path, "sinks.%s", s->name);
-    rc = schema_config_create(class->options, s->group, settings_sink_core_keys, h->settings->base_dir, path,
-                              &options.config);
+    rc = slots_sink_config(h->settings, s, class, &options.config);
     return rc != 0 ? rc : replay_run(&options, report);
 }
 

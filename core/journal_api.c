@@ -5,7 +5,7 @@
 #include "base/base.h"
 #include "base/fs.h"
 #include "journal/examine.h"
-#include "settings.h"
+#include "slots.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -30,7 +30,7 @@ int aw_journal_open(const struct aw_journal_options *options, struct aw_journal 
     if (!h)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
     h->diag = (struct diag_out){o.diag, o.diag_arg};
-    int rc = o.path ? AW_SUCCESS : settings_load(o.config_path, o.config_text, &h->settings);
+    int rc = o.path ? AW_SUCCESS : slots_load(o.config_path, o.config_text, o.slot, &h->settings);
     if (rc == AW_SUCCESS) {
         const char *path = o.path ? o.path : h->settings->journal.path;
         int n = snprintf(h->path, sizeof h->path, "%s", path);

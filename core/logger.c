@@ -25,23 +25,27 @@ static inline int timing_end(struct logger_core *core, uint64_t began, int rc)
     return rc;
 }
 
-/* For reading its state: a logger opened with AW_OPEN_CHECK has one, too. */
-int logger_check_readable(const struct aw_logger *logger)
+int logger_readable(const struct aw_logger *logger, struct logger_core **ret)
 {
     if (AW_UNLIKELY(!logger))
         return diag_problem(AW_ERR_USAGE, "logger", "must not be NULL");
-    const struct logger_core *core = logger->core;
-    if (AW_UNLIKELY(core->fork_generation != logger_fork_generation()))
-        return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
+    struct aw_logger *root = logger->root;
+    struct logger_core *core = atomic_load_explicit(&root->core, memory_order_acquire);
+    if (AW_UNLIKELY(core->fork_generation != fork_generation())) {
+        int rc = fork_new_core(root, &core);
+        if (rc != 0)
+            return rc;
+    }
     if (AW_UNLIKELY(atomic_load_explicit(&core->closing, memory_order_acquire)))
         return diag_problem(AW_ERR_SHUTDOWN, "logger", "is being closed");
+    *ret = core;
     return 0;
 }
 
-static int check_usable(const struct aw_logger *logger)
+static int check_usable(const struct aw_logger *logger, struct logger_core **ret)
 {
-    int rc = logger_check_readable(logger);
-    if (AW_UNLIKELY(rc == 0 && !logger->core->journal))
+    int rc = logger_readable(logger, ret);
+    if (AW_UNLIKELY(rc == 0 && !(*ret)->journal))
         return diag_problem(AW_ERR_SHUTDOWN, "logger", "was opened with AW_OPEN_CHECK: it takes no events");
     return rc;
 }
@@ -134,8 +138,8 @@ static AW_COLD int not_taken(struct logger_core *core, int rc)
     case -ENOMEM:
         metrics_count(core->metrics, METRICS_FAILED, 1);
         return diag_problem(AW_ERR_NOMEM, "", "out of memory: the event was not taken");
-    case -EPERM:
-        return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: open one here, after the fork");
+    case -EPERM: /* forked in the middle of this call */
+        return diag_problem(AW_ERR_FORK, "logger", "was opened by the parent process: the event was not taken");
     default:
         metrics_count(core->metrics, METRICS_FAILED, 1);
         return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot store the event: %s", strerror(-rc));
@@ -235,18 +239,19 @@ int aw_log_in(struct aw_logger *logger, const struct aw_context *context, const 
 {
     const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
     struct prepared *p;
+    struct logger_core *core;
     diag_reset();
-    int rc = check_usable(logger);
+    int rc = check_usable(logger, &core);
     if (AW_UNLIKELY(rc != 0))
         return rc;
-    if (AW_UNLIKELY(gaps_pending(logger->core->gaps)))
-        logger_settle_gaps(logger->core, 0);
+    if (AW_UNLIKELY(gaps_pending(core->gaps)))
+        logger_settle_gaps(core, 0);
     if (AW_UNLIKELY(!builder))
         return diag_problem(AW_ERR_USAGE, "builder", "must not be NULL");
     uint64_t began = timing_begin();
-    rc = event_prepare_builder(logger->core->policy, contexts, gather_contexts(logger, context, contexts), builder, &p);
-    rc = AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
-    return timing_end(logger->core, began, rc);
+    rc = event_prepare_builder(core->policy, contexts, gather_contexts(logger, context, contexts), builder, &p);
+    rc = AW_LIKELY(rc == 0) ? take(core, p, receipt) : refused(core, rc);
+    return timing_end(core, began, rc);
 }
 
 int aw_log(struct aw_logger *logger, const struct aw_builder *builder, struct aw_receipt *receipt)
@@ -259,18 +264,19 @@ int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, c
 {
     const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
     struct prepared *p;
+    struct logger_core *core;
     diag_reset();
-    int rc = check_usable(logger);
+    int rc = check_usable(logger, &core);
     if (AW_UNLIKELY(rc != 0))
         return rc;
-    if (AW_UNLIKELY(gaps_pending(logger->core->gaps)))
-        logger_settle_gaps(logger->core, 0);
+    if (AW_UNLIKELY(gaps_pending(core->gaps)))
+        logger_settle_gaps(core, 0);
     if (AW_UNLIKELY(!json))
         return diag_problem(AW_ERR_USAGE, "json", "must not be NULL");
     uint64_t began = timing_begin();
-    rc = event_prepare_json(logger->core->policy, contexts, gather_contexts(logger, context, contexts), json, len, &p);
-    rc = AW_LIKELY(rc == 0) ? take(logger->core, p, receipt) : refused(logger->core, rc);
-    return timing_end(logger->core, began, rc);
+    rc = event_prepare_json(core->policy, contexts, gather_contexts(logger, context, contexts), json, len, &p);
+    rc = AW_LIKELY(rc == 0) ? take(core, p, receipt) : refused(core, rc);
+    return timing_end(core, began, rc);
 }
 
 int aw_log_json(struct aw_logger *logger, const char *json, size_t len, struct aw_receipt *receipt)
@@ -281,14 +287,15 @@ int aw_log_json(struct aw_logger *logger, const char *json, size_t len, struct a
 int aw_sync(struct aw_logger *logger, int timeout_ms)
 {
     (void)timeout_ms; /* the caller does the work itself: it takes as long as the disk takes */
+    struct logger_core *core;
     diag_reset();
-    int rc = check_usable(logger);
+    int rc = check_usable(logger, &core);
     if (rc != 0)
         return rc;
-    logger_settle_gaps(logger->core, 0);
-    rc = journal_sync(logger->core->journal, journal_head(logger->core->journal));
+    logger_settle_gaps(core, 0);
+    rc = journal_sync(core->journal, journal_head(core->journal));
     if (rc < 0) {
-        metrics_count(logger->core->metrics, METRICS_FAILED, 1);
+        metrics_count(core->metrics, METRICS_FAILED, 1);
         return diag_problem(AW_ERR_WRITE_FAILED, "journal", "cannot be made durable: %s", strerror(-rc));
     }
     return AW_SUCCESS;
@@ -296,11 +303,11 @@ int aw_sync(struct aw_logger *logger, int timeout_ms)
 
 int aw_flush(struct aw_logger *logger, int timeout_ms)
 {
+    struct logger_core *core;
     diag_reset();
-    int rc = check_usable(logger);
+    int rc = check_usable(logger, &core);
     if (rc != 0)
         return rc;
-    struct logger_core *core = logger->core;
     logger_settle_gaps(core, 0);
     uint64_t head = journal_head(core->journal), deadline = logger_deadline(timeout_ms);
     for (size_t i = 0; i < core->started; i++) {
@@ -320,24 +327,25 @@ int aw_flush(struct aw_logger *logger, int timeout_ms)
 
 int aw_reopen(struct aw_logger *logger)
 {
+    struct logger_core *core;
     diag_reset();
-    int rc = check_usable(logger);
+    int rc = check_usable(logger, &core);
     if (rc != 0)
         return rc;
-    for (size_t i = 0; i < logger->core->started; i++)
-        delivery_reopen(logger->core->sinks[i]);
+    for (size_t i = 0; i < core->started; i++)
+        delivery_reopen(core->sinks[i]);
     return AW_SUCCESS;
 }
 
 int aw_stats(struct aw_logger *logger, struct aw_stats *stats)
 {
+    struct logger_core *core;
     diag_reset();
     if (!stats || stats->struct_size < offsetof(struct aw_stats, events_total))
         return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_stats)");
-    int rc = logger_check_readable(logger);
+    int rc = logger_readable(logger, &core);
     if (rc != 0)
         return rc;
-    struct logger_core *core = logger->core;
     struct journal_usage u = {0};
     if (core->journal)
         journal_get_usage(core->journal, &u);
@@ -364,13 +372,13 @@ int aw_stats(struct aw_logger *logger, struct aw_stats *stats)
 
 int aw_stats_sink(struct aw_logger *logger, size_t index, struct aw_sink_stats *stats)
 {
+    struct logger_core *core;
     diag_reset();
     if (!stats || stats->struct_size < offsetof(struct aw_sink_stats, name))
         return diag_problem(AW_ERR_USAGE, "stats", "struct_size must be set to sizeof(struct aw_sink_stats)");
-    int rc = logger_check_readable(logger);
+    int rc = logger_readable(logger, &core);
     if (rc != 0)
         return rc;
-    struct logger_core *core = logger->core;
     if (index >= core->sink_count)
         return diag_problem(AW_ERR_NOTFOUND, "index", "there are %zu sinks", core->sink_count);
     struct aw_sink_stats s = {.struct_size = stats->struct_size};

@@ -28,13 +28,21 @@ struct logger_core {
     struct delivery_watch watch;
     uint64_t head_at_open;
     unsigned fork_generation;
-    struct logger_core *next_left; /* see leave_behind() */
+    uint32_t open_flags;           /* AW_OPEN_* */
+    bool adopted;                  /* its slot is another process': settings and figures are not its own */
+    bool settings_in_use;          /* by an adopted core that was left behind */
+    bool own_slot_only;            /* no foster: in a forked child, and for one replay */
+    struct journal_lock lock;      /* of the slot, until the journal is opened */
+    struct foster *foster;         /* NULL: nobody else's events are delivered */
+    struct logger_core *next_left; /* see core_leave_behind() */
+    struct logger_core *next_live; /* fork.c's */
     _Atomic bool closing;
     struct metrics *metrics; /* counters, and the sinks' figures */
 };
 
 struct aw_logger {
-    struct logger_core *core;
+    _Atomic(struct logger_core *) core; /* of a child: NULL, see parent */
+    struct aw_logger *root;             /* itself, or what the child was made of in the end */
     bool is_child;
     size_t context_count;
     struct aw_context *own;                                 /* a child's copy, owned */
@@ -49,10 +57,38 @@ void fanout_end(struct logger_core *core);
 
 /* Records what was dropped, as far as there is room by the deadline. */
 void logger_settle_gaps(struct logger_core *core, uint64_t deadline_mono_ns);
-/* A number that differs in every forked child; the handler behind it is registered once. */
-unsigned logger_fork_generation(void);
-/* May its state be read? 0 or AW_ERR_*, with a problem. */
-int logger_check_readable(const struct aw_logger *logger);
+/* The core that serves this process, for reading its state: a logger opened with AW_OPEN_CHECK has one, too. In a
+ * forked child the first call makes one, in a slot of its own. 0 or AW_ERR_*, with a problem. */
+int logger_readable(const struct aw_logger *logger, struct logger_core **ret);
+
+/* ---- open.c ---- */
+struct logger_core *core_new(struct diag_out diag); /* NULL: no memory, with a problem */
+/* From settings to running deliveries. slot: SLOTS_ANY = the first that is free. 0 or AW_ERR_* with problems: then
+ * core_discard(). */
+int core_build(struct logger_core *core, int settings_rc, uint32_t slot);
+/* Nothing was promised yet. false: a thread that hangs in a plugin still uses the core; it was left behind. */
+bool core_discard(struct logger_core *core);
+/* By the deadline, delivers what is accepted, then ends. AW_SUCCESS, AW_ERR_TIMEOUT with problems. *ret_gone (may be
+ * NULL): as core_discard(). */
+int core_close(struct logger_core *core, uint64_t deadline_mono_ns, bool *ret_gone);
+/* Memory that somebody may still use is left as it is. */
+void core_leave_behind(struct logger_core *core);
+
+/* ---- fork.c ---- */
+void fork_prepare(void); /* once: what has to happen at a fork */
+/* From start_sinks() to before their end: in a forked child their plugins' after_fork() is called. */
+void fork_watch(struct logger_core *core);
+void fork_unwatch(const struct logger_core *core);
+/* A number that differs in every forked child. */
+unsigned fork_generation(void);
+/* In a forked child: the core that takes the place of the parent's. 0 or AW_ERR_*, with a problem. */
+int fork_new_core(struct aw_logger *root, struct logger_core **ret);
+
+/* ---- foster.c ---- delivers what other processes left behind in their slots */
+/* 0 or AW_ERR_NOMEM. settings live as long as the foster. */
+int foster_start(const struct logger_core *core, struct foster **ret);
+/* NULL is fine. false: what it opened was left behind, and still uses the settings. */
+bool foster_stop(struct foster *foster, uint64_t deadline_mono_ns);
 /* CLOCK_MONOTONIC deadline of a public time-out in ms: -1 = UINT64_MAX. */
 uint64_t logger_deadline(int timeout_ms);
 

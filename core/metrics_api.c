@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "logger.h"
+#include "slots.h"
 
 #include <stdio.h>
 
@@ -32,10 +33,10 @@ int aw_metrics_take(struct aw_logger *logger, struct aw_metrics **ret_metrics)
     diag_reset();
     if (!ret_metrics)
         return diag_problem(AW_ERR_USAGE, "ret_metrics", "must not be NULL");
-    int rc = logger_check_readable(logger);
+    struct logger_core *core;
+    int rc = logger_readable(logger, &core);
     if (rc != 0)
         return rc;
-    const struct logger_core *core = logger->core;
     struct metrics_snapshot *s;
     if (core->journal)
         journal_publish(core->journal);
@@ -80,24 +81,36 @@ static int open_directory(const char *directory, struct metrics_snapshot **ret)
     return 0;
 }
 
-int aw_metrics_open_path(const char *config_path, const char *path, struct aw_metrics **ret_metrics)
+static int open_path(const char *path, struct aw_metrics **ret)
+{
+    struct metrics_snapshot *s = NULL;
+    int rc = open_directory(path, &s);
+    return rc == 0 ? wrap(s, ret) : rc;
+}
+
+int aw_metrics_open_slot(const char *config_path, uint32_t slot, struct aw_metrics **ret_metrics)
 {
     diag_reset();
     if (!ret_metrics)
         return diag_problem(AW_ERR_USAGE, "ret_metrics", "must not be NULL");
-    struct metrics_snapshot *s = NULL;
     struct settings *settings = NULL;
-    int rc = 0;
-    if (!path) {
-        rc = settings_load(config_path, NULL, &settings);
-        path = settings ? settings->journal.path : NULL;
-        if (rc == 0 && !path)
-            rc = diag_problem(AW_ERR_CONFIG, "journal.path", "is not set");
-    }
+    int rc = slots_load(config_path, NULL, slot, &settings);
+    if (rc == 0 && !settings->journal.path)
+        rc = diag_problem(AW_ERR_CONFIG, "journal.path", "is not set");
     if (rc == 0)
-        rc = open_directory(path, &s);
+        rc = open_path(settings->journal.path, ret_metrics);
     settings_destroy(settings);
-    return rc == 0 ? wrap(s, ret_metrics) : rc;
+    return rc;
+}
+
+int aw_metrics_open_path(const char *config_path, const char *path, struct aw_metrics **ret_metrics)
+{
+    if (!path)
+        return aw_metrics_open_slot(config_path, 0, ret_metrics);
+    diag_reset();
+    if (!ret_metrics)
+        return diag_problem(AW_ERR_USAGE, "ret_metrics", "must not be NULL");
+    return open_path(path, ret_metrics);
 }
 
 void aw_metrics_free(struct aw_metrics *m)

@@ -8,26 +8,10 @@
 #include "base/clock.h"
 #include "delivery/decision.h"
 #include "logger.h"
+#include "slots.h"
 
 #include <pthread.h>
 #include <stdio.h>
-
-static _Atomic unsigned fork_generation = 1;
-
-static void on_fork_child(void)
-{
-    atomic_fetch_add_explicit(&fork_generation, 1, memory_order_relaxed);
-}
-
-static void register_fork_handler(void)
-{
-    (void)pthread_atfork(NULL, NULL, on_fork_child); /* ENOMEM: then only journal_* notice a forked child */
-}
-
-unsigned logger_fork_generation(void)
-{
-    return atomic_load_explicit(&fork_generation, memory_order_relaxed);
-}
 
 uint64_t logger_deadline(int timeout_ms)
 {
@@ -45,11 +29,8 @@ static int create_sink(struct logger_core *core, struct settings_sink *s, struct
     if (!class)
         return diag_problem(AW_ERR_CONFIG, s->where, "sinks.%s: %s holds no sink \"%s\"", s->name, plugin->path,
                             s->plugin);
-    char path[128];
-    snprintf(path, sizeof path, "sinks.%s", s->name);
     struct aw_config *config;
-    rc = schema_config_create(class->options, s->group, settings_sink_core_keys, core->settings->base_dir, path,
-                              &config);
+    rc = slots_sink_config(core->settings, s, class, &config);
     if (rc != 0)
         return rc;
     struct delivery_options options = {
@@ -131,6 +112,7 @@ static int open_journal(struct logger_core *core)
 {
     struct journal_options options = core->settings->journal;
     options.diag = core->diag;
+    options.lock = &core->lock;
     int rc = journal_open(&options, &core->journal);
     switch (rc) {
     case 0:
@@ -188,30 +170,40 @@ static int start_sinks(struct logger_core *core)
     return rc;
 }
 
-/* Memory that somebody may still use is left as it is: by a sink's thread that does not come back from its plugin, by
- * the threads of a parent process. The list tells leak checkers that this is meant. */
+/* By a sink's thread that does not come back from its plugin, by the threads of a parent process. The list tells leak
+ * checkers that this is meant. */
 static _Atomic(struct logger_core *) left_behind;
 
-static void leave_behind(struct logger_core *core)
+void core_leave_behind(struct logger_core *core)
 {
     core->next_left = atomic_load_explicit(&left_behind, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&left_behind, &core->next_left, core))
         ;
 }
 
-static void destroy_core(struct logger_core *core)
+/* True: nobody uses them any more. */
+static bool destroy_sinks(struct logger_core *core)
 {
     bool all_gone = true;
     for (size_t i = 0; i < core->sink_count; i++)
         all_gone = delivery_destroy(core->sinks[i]) && all_gone;
     all_gone = together_destroy(core->together) && all_gone;
+    return all_gone;
+}
+
+/* false: it was left behind. */
+static bool destroy_core(struct logger_core *core)
+{
+    fork_unwatch(core);
+    bool all_gone = destroy_sinks(core);
+    journal_lock_release(&core->lock); /* of a journal that was not opened */
     if (core->journal && (all_gone ? journal_close(core->journal) : journal_retire(core->journal)) != 0)
         diag_log(&core->diag, AW_LOG_ERROR, "", "the journal could not be synced while closing");
     if (core->metrics)
         metrics_ended(core->metrics);
     if (!all_gone) {
-        leave_behind(core);
-        return;
+        core_leave_behind(core);
+        return false;
     }
     free(core->sinks);
     free(core->required);
@@ -220,9 +212,11 @@ static void destroy_core(struct logger_core *core)
     event_policy_destroy(core->policy);
     event_policy_destroy(core->own_policy);
     privacy_destroy(core->privacy);
-    settings_destroy(core->settings);
+    if (!core->adopted && !core->settings_in_use)
+        settings_destroy(core->settings);
     metrics_destroy(core->metrics);
     free(core);
+    return true;
 }
 
 static int create_policies(struct logger_core *core)
@@ -255,30 +249,85 @@ static int open_gaps(struct logger_core *core)
     return 0;
 }
 
-static int build(struct logger_core *core, const struct aw_open_options *o)
+/* All are tried, so that all that is wrong is reported in one run. */
+static int create_parts(struct logger_core *core)
 {
-    int rc = settings_load(o->config_path, o->config_text, &core->settings);
-    if (!core->settings)
-        return rc ? rc : AW_ERR_CONFIG;
+    int policy = create_policies(core);
+    int privacy = privacy_create(core->settings, &core->privacy);
+    int sinks = create_sinks(core), joined = join_sinks(core);
+    return policy ? policy : privacy ? privacy : sinks ? sinks : joined;
+}
+
+/* Its sinks are others. */
+static int next_slot(struct logger_core *core)
+{
+    (void)destroy_sinks(core); /* they were never started */
+    free(core->sinks);
+    free(core->required);
+    core->sinks = NULL;
+    core->required = NULL;
+    core->together = NULL;
+    core->sink_count = 0;
+    diag_reset();
+    int rc = slots_reserve(core->settings, core->settings->slot + 1, &core->lock);
+    return rc ? rc : (rc = create_sinks(core)) ? rc : join_sinks(core);
+}
+
+/* May another slot do? Another process may have been faster at making this one's journal; a directory that cannot be
+ * used stops nobody, as long as it is not that of the configuration itself. */
+static bool try_another(const struct logger_core *core, int rc)
+{
+    size_t n;
+    if (rc == AW_ERR_BUSY)
+        return core->settings->slots > 1;
+    if (rc != AW_ERR_IO || core->settings->slot == 0)
+        return false;
+    const struct aw_problem *const *p = aw_problems(&n);
+    diag_log(&core->diag, AW_LOG_WARNING, "", "slot %u cannot be used, the next one will do: %s%s%s",
+             (unsigned)core->settings->slot, n ? p[n - 1]->path : "", n ? ": " : "", n ? p[n - 1]->message : "");
+    return true;
+}
+
+static int open_slot(struct logger_core *core, bool any)
+{
+    int rc;
+    while ((rc = open_journal(core)) != 0 && any && try_another(core, rc)) {
+        rc = next_slot(core);
+        if (rc != 0)
+            break;
+    }
+    return rc;
+}
+
+static int run(struct logger_core *core)
+{
+    int rc = open_gaps(core);
+    if (rc == 0)
+        rc = attach_sinks(core);
+    if (rc != 0 || (core->open_flags & AW_OPEN_NO_SINKS))
+        return rc;
+    fork_watch(core);
+    rc = start_sinks(core);
+    return rc ? rc : foster_start(core, &core->foster);
+}
+
+int core_build(struct logger_core *core, int settings_rc, uint32_t slot)
+{
+    int rc = settings_rc, reserved = 0;
+    bool check = (core->open_flags & AW_OPEN_CHECK) != 0;
     int figures = metrics_create(count_enabled(core->settings), &core->metrics);
     if (figures < 0)
         return figures == -EINVAL ? diag_problem(AW_ERR_CONFIG, "sinks", "there are more than %u", METRICS_MAX_SINKS)
                                   : diag_problem(AW_ERR_NOMEM, "", "out of memory");
-    int policy = create_policies(core);
-    int privacy = privacy_create(core->settings, &core->privacy);
-    int sinks = create_sinks(core), joined = join_sinks(core);
-    if (rc == 0)
-        rc = policy ? policy : privacy ? privacy : sinks ? sinks : joined;
-    if (rc != 0 || (o->flags & AW_OPEN_CHECK))
+    if (rc == 0 && !check)
+        reserved = slot == SLOTS_ANY ? slots_reserve(core->settings, 0, &core->lock)
+                                     : slots_reserve_one(core->settings, slot, &core->lock);
+    int parts = create_parts(core);
+    rc = rc ? rc : parts ? parts : reserved;
+    if (rc != 0 || check)
         return rc;
-    rc = open_journal(core);
-    if (rc == 0)
-        rc = open_gaps(core);
-    if (rc == 0)
-        rc = attach_sinks(core);
-    if (rc == 0 && !(o->flags & AW_OPEN_NO_SINKS))
-        rc = start_sinks(core);
-    return rc;
+    rc = open_slot(core, slot == SLOTS_ANY);
+    return rc ? rc : run(core);
 }
 
 /* The caller's struct may be shorter than ours: an older program. */
@@ -290,59 +339,75 @@ static struct aw_open_options copy_options(const struct aw_open_options *options
     return o;
 }
 
+struct logger_core *core_new(struct diag_out diag)
+{
+    struct logger_core *core = calloc(1, sizeof *core);
+    if (!core || delivery_watch_init(&core->watch) < 0) {
+        free(core);
+        diag_problem(AW_ERR_NOMEM, "", "out of memory");
+        return NULL;
+    }
+    core->diag = diag;
+    core->fork_generation = fork_generation();
+    core->lock.fd = -1;
+    return core;
+}
+
+bool core_discard(struct logger_core *core)
+{
+    uint64_t now = clock_mono_ns();
+    core->settings_in_use = !foster_stop(core->foster, now);
+    for (size_t i = 0; i < core->started; i++)
+        (void)delivery_stop(core->sinks[i], now);
+    return destroy_core(core);
+}
+
 int aw_open(const struct aw_open_options *options, struct aw_logger **ret_logger)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     diag_reset();
     if (!ret_logger)
         return diag_problem(AW_ERR_USAGE, "ret_logger", "must not be NULL");
-    (void)pthread_once(&once, register_fork_handler);
+    fork_prepare();
     struct aw_open_options o = copy_options(options);
     struct aw_logger *logger = calloc(1, sizeof *logger);
-    struct logger_core *core = calloc(1, sizeof *core);
-    if (!logger || !core || delivery_watch_init(&core->watch) < 0) {
-        free(logger);
-        free(core);
+    if (!logger)
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
+    struct logger_core *core = core_new((struct diag_out){o.diag, o.diag_arg});
+    if (!core) {
+        free(logger);
+        return AW_ERR_NOMEM;
     }
-    core->diag = (struct diag_out){o.diag, o.diag_arg};
-    core->fork_generation = logger_fork_generation();
-    int rc = build(core, &o);
+    core->open_flags = o.flags;
+    int rc = settings_load(o.config_path, o.config_text, &core->settings);
+    if (core->settings)
+        rc = core_build(core, rc, o.flags & AW_OPEN_FIRST_SLOT ? 0 : SLOTS_ANY);
+    else if (rc == 0)
+        rc = AW_ERR_CONFIG;
     if (rc != 0) {
-        uint64_t now = clock_mono_ns();
-        for (size_t i = 0; i < core->started; i++)
-            (void)delivery_stop(core->sinks[i], now); /* nothing was promised yet */
-        destroy_core(core);
+        (void)core_discard(core);
         free(logger);
         return rc;
     }
-    logger->core = core;
+    logger->root = logger;
+    atomic_init(&logger->core, core);
     *ret_logger = logger;
     return AW_SUCCESS;
 }
 
 /* After a fork the parent's threads and locks do not exist here. */
-static int close_in_child(struct aw_logger *logger)
+static int close_in_child(struct aw_logger *logger, struct logger_core *core)
 {
-    leave_behind(logger->core);
+    core_leave_behind(core);
     free(logger);
     return diag_problem(AW_ERR_FORK, "",
                         "the logger belongs to the parent process; its copy in this process was dropped");
 }
 
-int aw_close(struct aw_logger *logger, int timeout_ms)
+int core_close(struct logger_core *core, uint64_t deadline, bool *ret_gone)
 {
-    diag_reset();
-    if (!logger)
-        return AW_SUCCESS;
-    if (logger->is_child)
-        return diag_problem(AW_ERR_USAGE, "logger", "is a child: use aw_logger_child_destroy()");
-    struct logger_core *core = logger->core;
-    if (core->fork_generation != logger_fork_generation())
-        return close_in_child(logger);
-    atomic_store_explicit(&core->closing, true, memory_order_release);
     int rc = AW_SUCCESS;
-    uint64_t deadline = logger_deadline(timeout_ms);
+    atomic_store_explicit(&core->closing, true, memory_order_release);
+    core->settings_in_use = !foster_stop(core->foster, deadline);
     logger_settle_gaps(core, deadline);
     for (size_t i = 0; i < core->started; i++) {
         int one = delivery_stop(core->sinks[i], deadline);
@@ -353,7 +418,23 @@ int aw_close(struct aw_logger *logger, int timeout_ms)
                               (unsigned long long)s.lag_events, s.last_error_text[0] ? "; last error: " : "",
                               s.last_error_text);
     }
-    destroy_core(core);
+    bool gone = destroy_core(core);
+    if (ret_gone)
+        *ret_gone = gone;
+    return rc;
+}
+
+int aw_close(struct aw_logger *logger, int timeout_ms)
+{
+    diag_reset();
+    if (!logger)
+        return AW_SUCCESS;
+    if (logger->is_child)
+        return diag_problem(AW_ERR_USAGE, "logger", "is a child: use aw_logger_child_destroy()");
+    struct logger_core *core = atomic_load_explicit(&logger->core, memory_order_acquire);
+    if (core->fork_generation != fork_generation())
+        return close_in_child(logger, core);
+    int rc = core_close(core, logger_deadline(timeout_ms), NULL);
     free(logger);
     return rc;
 }
@@ -372,7 +453,7 @@ int aw_logger_child(struct aw_logger *logger, const struct aw_context *context, 
         free(child);
         return diag_problem(AW_ERR_NOMEM, "", "out of memory");
     }
-    child->core = logger->core;
+    child->root = logger->root;
     child->is_child = true;
     child->contexts[0] = child->own;
     memcpy(child->contexts + 1, logger->contexts, logger->context_count * sizeof logger->contexts[0]);

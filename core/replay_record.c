@@ -149,18 +149,42 @@ static int seal_all(struct logger_core *core, const struct replay_record_options
     return rc;
 }
 
+static int open_core(const struct replay_record_options *o, struct logger_core **ret)
+{
+    struct logger_core *core = core_new(o->diag);
+    if (!core)
+        return AW_ERR_NOMEM;
+    core->own_slot_only = true;
+    int rc = settings_load(o->config_path, o->config_text, &core->settings);
+    if (core->settings)
+        rc = core_build(core, rc, o->slot);
+    if (rc != 0)
+        (void)core_discard(core);
+    *ret = core;
+    return rc;
+}
+
+static int seal_in(struct logger_core *core, const struct replay_record_options *o, const struct items *items)
+{
+    AW_AUTOFREE char *why = NULL;
+    size_t count;
+    int rc = seal_all(core, o, items);
+    const struct aw_problem *const *problems = aw_problems(&count);
+    if (rc != AW_SUCCESS && count > 0)
+        why = strdup(problems[count - 1]->message);
+    (void)core_close(core, logger_deadline(CLOSE_MS), NULL); /* what the others lack waits in the journal */
+    diag_reset();
+    return rc ? diag_problem(rc, o->sink, "%s", why ? why : aw_error_name(rc)) : rc;
+}
+
 int replay_record_seal(const struct replay_record_options *o)
 {
-    const struct aw_open_options options = {.struct_size = sizeof options,
-                                            .config_path = o->config_path,
-                                            .config_text = o->config_text,
-                                            .diag = o->diag.fn,
-                                            .diag_arg = o->diag.arg};
     struct items items = {NULL, 0};
-    struct aw_logger *logger = NULL;
+    struct logger_core *core;
     int rc = gather(o, &items);
     if (rc == AW_SUCCESS && items.count > 0) {
-        rc = aw_open(&options, &logger);
+        diag_reset();
+        rc = open_core(o, &core);
         if (rc == AW_ERR_BUSY) {
             diag_log(&o->diag, AW_LOG_WARNING, o->sink,
                      "another process has the journal, so this replay cannot be recorded: a store that keeps the order "
@@ -168,19 +192,8 @@ int replay_record_seal(const struct replay_record_options *o)
             diag_reset();
             rc = AW_SUCCESS;
         } else if (rc == AW_SUCCESS) {
-            rc = seal_all(logger->core, o, &items);
+            rc = seal_in(core, o, &items);
         }
-    }
-    if (logger) {
-        AW_AUTOFREE char *why = NULL;
-        size_t count;
-        const struct aw_problem *const *problems = aw_problems(&count);
-        if (rc != AW_SUCCESS && count > 0)
-            why = strdup(problems[count - 1]->message);
-        (void)aw_close(logger, CLOSE_MS); /* what the others lack waits in the journal */
-        diag_reset();
-        if (rc != AW_SUCCESS)
-            rc = diag_problem(rc, o->sink, "%s", why ? why : aw_error_name(rc));
     }
     free(items.list);
     return rc;

@@ -13,6 +13,7 @@
 
 struct replay_record_options {
     const char *config_path, *config_text; /* as for aw_open() */
+    uint32_t slot;
     const char *sink;
     struct deadletter *deadletters; /* claimed */
     struct diag_out diag;

@@ -6,6 +6,7 @@
 #include "event/event.h"
 #include "journal/journal.h"
 
+#define SLOTS_MAX 1024u
 #define SETTINGS_MODE_QUEUE 0
 #define SETTINGS_MODE_BLOCK 1
 #define SETTINGS_MODE_DROP 2
@@ -50,6 +51,10 @@ struct settings {
     struct settings_action *actions; /* the first that matches counts */
     int fanout;
     uint32_t quorum;               /* with SETTINGS_FANOUT_QUORUM */
+    uint32_t slots;                /* how many processes may have the journal open at once */
+    uint32_t slot;                 /* which one this is: slots_enter() */
+    const char *journal_base;      /* of slot 0; journal.path is that of the slot */
+    char *slot_path;               /* owned; NULL in slot 0 */
     const char *plugin_path;       /* NULL = compiled in only */
     const char *source, *base_dir; /* file read, its directory */
     const struct event_rule *pii;  /* paths of personal data */

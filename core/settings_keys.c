@@ -67,8 +67,10 @@ OPTION(segment_size, AW_OPT_SIZE, "segment_size", "64MiB", 64 * KIB, 4 * GIB, NU
 OPTION(ring_size, AW_OPT_SIZE, "ring_size", "8MiB", 64 * KIB, GIB, NULL, "size of the staging ring, a power of two");
 OPTION(sync_interval, AW_OPT_DURATION, "sync_interval", "1s", 0, HOUR, NULL,
        "how often written events are synced to disk in the background; 0 = on demand only");
-static const struct aw_option *const journal_options[] = {&journal_path, &durability, &max_size,      &min_free,
-                                                          &segment_size, &ring_size,  &sync_interval, NULL};
+OPTION(slots, AW_OPT_UINT, "slots", "64", 1, SLOTS_MAX, NULL,
+       "how many processes may use this configuration at once, each with a journal of its own");
+static const struct aw_option *const journal_options[] = {
+    &journal_path, &durability, &max_size, &min_free, &segment_size, &ring_size, &sync_interval, &slots, NULL};
 OPTION(timeout, AW_OPT_DURATION, "timeout", "1s", 0, HOUR, NULL, "how long a log call waits for room");
 static const struct aw_option *const queue_options[] = {&timeout, NULL};
 

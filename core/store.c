@@ -14,9 +14,11 @@
 #include "base/base.h"
 #include "base/fs.h"
 #include "plugin/registry.h"
-#include "settings.h"
+#include "slots.h"
 
 struct aw_store {
+    bool of_slot; /* it holds the events of one slot only */
+    uint32_t slot;
     char *name, *path; /* path NULL: the settings have no "path" */
     const struct aw_sink_class *sink_class;
     struct plugin_host *host;
@@ -34,6 +36,12 @@ struct store_read {
 const char *store_name(const struct aw_store *store)
 {
     return store->name;
+}
+
+bool store_slot(const struct aw_store *store, uint32_t *ret_slot)
+{
+    *ret_slot = store->slot;
+    return store->of_slot;
 }
 
 const char *store_plugin(const struct aw_store *store)
@@ -191,20 +199,28 @@ static int find_class(const struct plugin_spec *spec, const char *name, const st
     return AW_SUCCESS;
 }
 
-static int open_configured(const struct settings_sink *sink, const char *base_dir, bool *ret_none,
+static bool is_per_slot(const struct aw_sink_class *class)
+{
+    for (size_t i = 0; class->options && class->options[i]; i++)
+        if (class->options[i]->flags & AW_OPT_PER_SLOT)
+            return true;
+    return false;
+}
+
+static int open_configured(const struct settings *settings, const struct settings_sink *sink, bool *ret_none,
                            struct aw_store **ret)
 {
     const struct aw_sink_class *class;
     struct aw_store *store;
-    char path[128];
     *ret_none = false;
     int r = find_class(&sink->spec, sink->plugin, &class);
     if (r == AW_SUCCESS)
         r = store_new(sink->name, class, &store);
     if (r != AW_SUCCESS)
         return r;
-    (void)snprintf(path, sizeof path, "sinks.%s", sink->name);
-    r = schema_config_create(class->options, sink->group, settings_sink_core_keys, base_dir, path, &store->config);
+    r = slots_sink_config(settings, sink, class, &store->config);
+    store->slot = settings->slot;
+    store->of_slot = is_per_slot(class);
     if (r != 0) {
         aw_store_close(store);
         return r;
@@ -331,7 +347,7 @@ static int open_from_settings(const struct settings *settings, const char *name,
         const struct settings_sink *sink = &settings->sinks[i];
         if (name ? strcmp(sink->name, name) != 0 : !sink->enabled)
             continue;
-        int r = open_configured(sink, settings->base_dir, &none, ret);
+        int r = open_configured(settings, sink, &none, ret);
         if (r == AW_SUCCESS)
             diag_reset(); /* sinks that were passed over are no problem */
         if (r == AW_SUCCESS || name || !none)
@@ -358,10 +374,10 @@ static bool is_sink(const struct settings *settings, const char *name)
 }
 
 /* By the name of a sink (NULL: the first that can be read); else of a file. */
-static int open_named(const char *config_path, const char *name, struct aw_store **ret)
+static int open_named(const char *config_path, uint32_t slot, const char *name, struct aw_store **ret)
 {
     struct settings *settings = NULL; /* may be given with an error, too */
-    int r = settings_load(config_path, NULL, &settings);
+    int r = slots_load(config_path, NULL, slot, &settings);
     if (r != 0 && name && !config_path)
         r = diag_problem(AW_ERR_NOTFOUND, name, "is no file, and no sink that could be looked up");
     if (r == 0 && name && !is_sink(settings, name) && is_file(name))
@@ -388,7 +404,8 @@ int aw_store_open(const struct aw_store_options *options, struct aw_store **ret_
     /* A name with a slash is a path. Without a configuration asked for, a file that is there is meant. */
     if (name && (strchr(name, '/') || (!options->config_path && is_file(name))))
         return open_path(name, ret_store);
-    return open_named(options->config_path, name, ret_store);
+    uint32_t slot = AW_HAS(struct aw_store_options, options, slot) ? options->slot : 0;
+    return open_named(options->config_path, slot, name, ret_store);
 }
 
 /* ---- reads ---- */

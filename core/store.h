@@ -9,6 +9,7 @@
 #ifndef AW_STORE_H
 #define AW_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@
 
 /* Name for messages: the sink's instance name, or the path of an ad-hoc store. Lives as long as the store. */
 const char *store_name(const struct aw_store *store);
+/* Is it the store of one slot, and of which? */
+bool store_slot(const struct aw_store *store, uint32_t *ret_slot);
 /* Class name of the plugin, "file". */
 const char *store_plugin(const struct aw_store *store);
 /* Bytes on disk as far as they can be told without the plugin (progress bars); 0 = unknown. */

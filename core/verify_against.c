@@ -230,7 +230,7 @@ int against_row(struct against *a, struct verifier *verifier, const struct aw_ro
     }
     if (!ev.is_view || ev.integrity_hash.len != HEX)
         return AW_SUCCESS;
-    a->compared = (struct verify_compared){.by_reference = ev.view_fields > 0};
+    a->compared = (struct verify_compared){.by_reference = ev.view_fields > 0, .stream = ev.integrity_stream};
     a->view = row;
     a->verifier = verifier;
     a->rc = AW_SUCCESS;

@@ -89,12 +89,15 @@ static int verify_store(struct aw_store *store, struct against *against, const s
                         struct aw_verify_report *report)
 {
     struct verifier *verifier;
+    uint32_t slot;
     AW_AUTOFREE char *reason = NULL;
     int store_rc = AW_SUCCESS;
     bool again = false;
     int rc = verifier_create(options, &verifier);
     if (rc != AW_SUCCESS)
         return rc;
+    if (store_slot(store, &slot))
+        verifier_set_stream(verifier, slot);
     rc = read_store(store, verifier, against, options, &store_rc, &reason);
     if (rc == AW_SUCCESS)
         rc = verifier_again(&verifier, &again);

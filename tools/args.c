@@ -80,6 +80,14 @@ int cli_parse_global(struct cli_args *args, int argc, char **argv, int *ret_next
     return 0;
 }
 
+#define SLOT_WRONG UINT32_MAX
+static uint32_t slot_of(const char *text)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == '\0' && n < 1024 ? (uint32_t)n : SLOT_WRONG;
+}
+
 int cli_parse(struct cli_args *args, int argc, char **argv)
 {
     struct getopt_table t = {.letter_count = 0};
@@ -101,6 +109,12 @@ int cli_parse(struct cli_args *args, int argc, char **argv)
             break;
         case OPT_JSON:
             args->json = true;
+            break;
+        case OPT_SLOT:
+            args->slot = slot_of(optarg);
+            if (args->slot == SLOT_WRONG)
+                return cli_usage(args, "--slot: '%s' is no number from 0 to 1023", optarg);
+            args->slot_given = true;
             break;
         case '?':
             return try_help(args->command);

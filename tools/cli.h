@@ -29,6 +29,7 @@
 /* Ids of options without a letter; others are their letter. */
 enum {
     OPT_JSON = 256,
+    OPT_SLOT,
     OPT_ACTOR,
     OPT_AFTER,
     OPT_ALL,
@@ -100,6 +101,8 @@ struct cli_args {
     const struct cli_command *command;
     const char *config; /* -c, NULL = the default places */
     bool json, help;
+    bool slot_given;
+    uint32_t slot;           /* --slot, 0 by default */
     struct cli_given *given; /* in the order given; the common ones are not here */
     size_t given_count;
     char *const *words; /* positional */
@@ -196,6 +199,7 @@ void progress_clear(void);                                                    /*
 /* ---- a store opened for reading (store_arg.c) ----------------------------------------------------------------------
  */
 int cli_store_open(const struct cli_args *args, const char *name, struct aw_store **ret); /* 0 or an exit code */
+void cli_say_slots(const struct cli_args *args); /* on stderr, when there are others and none was asked for */
 
 /* ---- rows of query and tail (rows.c) ------------------------------------------------------------------------------
  */

@@ -363,7 +363,7 @@ int cmd_deadletter(struct cli_args *args)
     } verbs[] = {{"list", list}, {"show", show}, {"replay", replay}, {"purge", purge}};
     struct job job = {.args = args, .sink = cli_value(args, OPT_SINK)};
     const struct aw_deadletters_options options = {
-        .struct_size = sizeof options, .config_path = args->config, .diag = out_diag};
+        .struct_size = sizeof options, .config_path = args->config, .diag = out_diag, .slot = args->slot};
     const char *word = args->word_count ? args->words[0] : "";
     size_t i = 0;
     while (i < sizeof verbs / sizeof verbs[0] && strcmp(word, verbs[i].word) != 0)

@@ -449,15 +449,16 @@ int cmd_journal(struct cli_args *args)
     const struct aw_journal_options options = {.struct_size = sizeof options,
                                                .config_path = args->config,
                                                .path = cli_value(args, OPT_PATH),
-                                               .diag = out_diag};
+                                               .diag = out_diag,
+                                               .slot = args->slot};
     const char *word = args->word_count ? args->words[0] : "";
     size_t i = 0;
     while (i < sizeof verbs / sizeof verbs[0] && strcmp(word, verbs[i].word) != 0)
         i++;
     if (i == sizeof verbs / sizeof verbs[0] || args->word_count > (i == 0 ? 2u : 1u))
         return cli_usage(args, "one of inspect, fsck, cursors and trim is needed");
-    if (args->config && options.path)
-        return cli_usage(args, "--config and --path exclude each other");
+    if ((args->config || args->slot_given) && options.path)
+        return cli_usage(args, "--path excludes --config and --slot");
     int r = aw_journal_open(&options, &job.journal);
     if (r != AW_SUCCESS) {
         (void)out_failure("journal", r);

@@ -228,6 +228,8 @@ static int run(struct cli_args *args, bool is_tail)
     if (code == 0)
         code = cli_store_open(args, job.store_name, &job.store);
     if (code == 0) {
+        if (!job.store_name)
+            cli_say_slots(args);
         out_reader_may_leave = job.follow;
         out_catch_signals();
         job.filter.limit = job.limit;

@@ -188,8 +188,10 @@ static int render(const struct source *source, bool json, struct text *t)
 
 static int open_logger(const struct cli_args *args, struct source *ret)
 {
-    struct aw_open_options options = {
-        .struct_size = sizeof options, .flags = AW_OPEN_NO_SINKS, .config_path = args->config, .diag = out_diag};
+    struct aw_open_options options = {.struct_size = sizeof options,
+                                      .flags = AW_OPEN_NO_SINKS | AW_OPEN_FIRST_SLOT,
+                                      .config_path = args->config,
+                                      .diag = out_diag};
     int r = aw_open(&options, &ret->logger);
     if (r != AW_SUCCESS) {
         (void)out_failure("journal", r);
@@ -215,17 +217,20 @@ static int show_once(const struct cli_args *args, bool clear)
     struct source source = {NULL, NULL};
     struct text t = {0};
     const char *path = cli_value(args, 'p');
-    int code = EXIT_GOOD, r = aw_metrics_open_path(args->config, path, &source.metrics);
-    if (r == AW_ERR_NOTFOUND && !path && !cli_has(args, 'w'))
+    int code = EXIT_GOOD, r = path ? aw_metrics_open_path(NULL, path, &source.metrics)
+                                   : aw_metrics_open_slot(args->config, args->slot, &source.metrics);
+    if (r == AW_ERR_NOTFOUND && !path && args->slot == 0 && !cli_has(args, 'w'))
         code = open_logger(args, &source);
     else if (r != AW_SUCCESS)
         code = (out_failure("figures", r), EXIT_UNREADABLE);
     if (code == EXIT_GOOD) {
         text_puts(&t, clear ? "\033[H\033[2J" : "");
         r = render(&source, args->json, &t);
-        if (r == AW_SUCCESS)
+        if (r == AW_SUCCESS) {
             out_text(&t);
-        else
+            if (!path && !cli_has(args, 'w'))
+                cli_say_slots(args);
+        } else
             code = (out_failure("stats", r), EXIT_UNREADABLE);
     }
     text_free(&t);
@@ -282,7 +287,9 @@ int cmd_metrics(struct cli_args *args)
         return cli_usage(args, "takes no arguments");
     if (args->json)
         return cli_usage(args, "prints no JSON; 'auditwell stats --json' does");
-    int r = aw_metrics_open_path(args->config, cli_value(args, 'p'), &metrics);
+    const char *path = cli_value(args, 'p');
+    int r =
+        path ? aw_metrics_open_path(NULL, path, &metrics) : aw_metrics_open_slot(args->config, args->slot, &metrics);
     const char *text = r == AW_SUCCESS ? aw_metrics_text(metrics, &len) : NULL;
     if (!text) {
         (void)out_failure("figures", r != AW_SUCCESS ? r : AW_ERR_NOMEM);

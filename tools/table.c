@@ -22,6 +22,11 @@ const struct cli_option cli_global[] = {
     {0, NULL, NULL, NULL, NULL},
 };
 
+#define SLOT                                                                                                           \
+    {                                                                                                                  \
+        OPT_SLOT, "slot", "N", NULL, "what the process in this slot has; default: slot 0"                              \
+    }
+
 #define OUTCOMES "SUCCESS FAILURE DENIED ERROR"
 
 static const struct cli_option init_options[] = {
@@ -65,6 +70,7 @@ static const struct cli_option verify_options[] = {
     {OPT_HEADS, "heads", "FILE", "@file", "write the newest hash of every scope to this file"},
     {OPT_MAX_FINDINGS, "max-findings", "N", NULL, "findings to print for each store, default 1000; all are counted"},
     {'q', "quiet", NULL, NULL, "the verdict only"},
+    {OPT_SLOT, "slot", "N", NULL, "only what the process in this slot has; default: all slots"},
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -90,6 +96,7 @@ static const struct cli_option query_options[] = {
     {OPT_CSV, "csv", NULL, NULL, "CSV (RFC 4180), safe to open in a spreadsheet"},
     {OPT_COLUMNS, "columns", "LIST", NULL, "columns of table and CSV: names or field paths, separated by commas"},
     {OPT_JSON_CURSOR, "json-cursor", NULL, NULL, "end standard output with a line {\"nextCursor\":…}"},
+    SLOT,
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -103,6 +110,7 @@ static const struct cli_option deadletter_options[] = {
     {OPT_BEFORE, "before", "TIME", NULL, "purge: letters refused before this time"},
     {OPT_ALL, "all", NULL, NULL, "purge: all letters"},
     {OPT_FORCE, "force", NULL, NULL, "purge: do it; without it, what would go is printed"},
+    SLOT,
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -111,6 +119,7 @@ static const struct cli_option journal_options[] = {
     {OPT_REPAIR, "repair", NULL, NULL, "fsck: set damaged bytes aside and note what is missing"},
     {OPT_RELEASE, "release", "NAME", NULL, "cursors: give up this cursor, whose sink is gone"},
     {OPT_FORCE, "force", NULL, NULL, "trim: do it; cursors: release one that is still owed events"},
+    SLOT,
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -127,9 +136,10 @@ static const struct cli_option help_options[] = {
 static const struct cli_option stats_options[] = {
     PATH_OPTION,
     {'w', "watch", NULL, NULL, "show it again and again, until interrupted"},
+    SLOT,
     {0, NULL, NULL, NULL, NULL},
 };
-static const struct cli_option metrics_options[] = {PATH_OPTION, {0, NULL, NULL, NULL, NULL}};
+static const struct cli_option metrics_options[] = {PATH_OPTION, SLOT, {0, NULL, NULL, NULL, NULL}};
 
 static const struct cli_option no_options[] = {{0, NULL, NULL, NULL, NULL}};
 

@@ -20,7 +20,12 @@ struct job {
     uint64_t threads, max_findings;
     const char **keys; /* --key */
     size_t key_count;
-    struct text expect; /* "SCOPE=HASH,…" */
+    char **expect; /* "SCOPE=HASH", as given */
+    size_t expect_count;
+    struct text expect_now; /* those of the store at hand, "SCOPE=HASH,…" */
+    uint32_t *slots;        /* besides slot 0 */
+    size_t slot_count;
+    bool all_slots;
     FILE *heads;
     bool views;                  /* of some store content was not verified */
     bool any_finding, any_scope; /* of this store: JSON commas, table head */
@@ -293,7 +298,7 @@ static int verify_opened(struct job *job, struct aw_store *store, struct aw_stor
         .on_scope = on_scope,
         .on_progress = on_progress,
         .arg = job,
-        .expect_head = job->expect.len ? job->expect.ptr : NULL,
+        .expect_head = job->expect_now.len ? job->expect_now.ptr : NULL,
         .against = against,
         .keys = job->keys,
         .key_count = job->key_count,
@@ -322,12 +327,35 @@ static int worse(int a, int b)
     return rank[a] > rank[b] ? a : b;
 }
 
-static int verify_store(struct job *job, const char *name, bool first)
+/* Of the heads that are known, those of the slot: its chains are of the stream with its number. */
+static void choose_expected(const struct job *job, uint32_t slot, struct text *ret)
+{
+    char suffix[40] = "";
+    text_reset(ret);
+    if (slot)
+        (void)snprintf(suffix, sizeof suffix, " (stream %u)", (unsigned)slot);
+    for (size_t i = 0; i < job->expect_count; i++) {
+        const char *item = job->expect[i], *equals = strrchr(item, '='), *stream = strstr(item, " (stream ");
+        size_t len = strlen(suffix), name = (size_t)(equals - item);
+        bool ours = slot ? name > len && memcmp(equals - len, suffix, len) == 0 : !stream || stream > equals;
+        if (job->all_slots && !ours)
+            continue;
+        text_add(ret, ",", ret->len ? 1 : 0);
+        text_puts(ret, item);
+    }
+}
+
+static int verify_store(struct job *job, const char *name, uint32_t slot, bool first)
 {
     struct aw_verify_report report = {.struct_size = sizeof report};
     struct aw_store *store = NULL;
-    struct aw_store_options options = {.struct_size = sizeof options, .config_path = job->args->config, .store = name};
-    job->store = name ? name : "trail";
+    struct aw_store_options options = {
+        .struct_size = sizeof options, .config_path = job->args->config, .store = name, .slot = slot};
+    char label[40] = "trail";
+    if (slot && job->all_slots)
+        (void)snprintf(label, sizeof label, "trail (slot %u)", (unsigned)slot);
+    job->store = name ? name : label;
+    choose_expected(job, slot, &job->expect_now);
     job->any_finding = job->any_scope = false;
     text_reset(&job->t);
     if (job->json) {
@@ -337,8 +365,10 @@ static int verify_store(struct job *job, const char *name, bool first)
         out_text(&job->t);
     }
     struct aw_store *against = NULL;
-    struct aw_store_options full = {
-        .struct_size = sizeof full, .config_path = job->args->config, .store = cli_value(job->args, OPT_AGAINST)};
+    struct aw_store_options full = {.struct_size = sizeof full,
+                                    .config_path = job->args->config,
+                                    .store = cli_value(job->args, OPT_AGAINST),
+                                    .slot = slot};
     int r = aw_store_open(&options, &store);
     if (r == AW_SUCCESS && full.store)
         r = aw_store_open(&full, &against);
@@ -357,6 +387,7 @@ static int verify_store(struct job *job, const char *name, bool first)
     }
     aw_store_close(against);
     aw_store_close(store);
+    job->store = NULL;
     return code;
 }
 
@@ -368,8 +399,9 @@ static int add_expected(struct job *job, const char *s, size_t len, const char *
     if (!equals || equals == s || hash != 64 || strspn(equals + 1, "0123456789abcdef") < 64)
         return cli_usage(job->args, "%s: '%.*s' is not SCOPE=HASH (a hash is 64 lower-case hex digits)", where,
                          (int)len, s);
-    text_add(&job->expect, ",", job->expect.len ? 1 : 0);
-    text_add(&job->expect, s, len);
+    job->expect = cli_realloc(job->expect, (job->expect_count + 1) * sizeof *job->expect);
+    job->expect[job->expect_count] = cli_alloc(len + 1);
+    memcpy(job->expect[job->expect_count++], s, len);
     return 0;
 }
 
@@ -466,6 +498,34 @@ static int heads_close(struct job *job, const struct text *temporary, int code)
     return EXIT_UNREADABLE;
 }
 
+static int add_slot(void *arg, const struct aw_slot *slot)
+{
+    struct job *job = arg;
+    if (slot->number == 0 || (slot->head == 0 && !slot->owed)) /* nobody ever logged there */
+        return 0;
+    job->slots = cli_realloc(job->slots, (job->slot_count + 1) * sizeof *job->slots);
+    job->slots[job->slot_count++] = slot->number;
+    return 0;
+}
+
+/* The stores that are named; else that of the configuration, in each slot. */
+static int verify_all(struct job *job)
+{
+    const struct cli_args *args = job->args;
+    int code = EXIT_GOOD;
+    for (size_t i = 0; i < args->word_count; i++)
+        code = worse(verify_store(job, args->words[i], args->slot, i == 0), code);
+    if (args->word_count)
+        return code;
+    if (!args->slot_given)
+        (void)aw_slots_each(args->config, add_slot, job); /* what is wrong with the configuration is said below */
+    job->all_slots = job->slot_count > 0;
+    code = verify_store(job, NULL, args->slot, true);
+    for (size_t i = 0; i < job->slot_count; i++)
+        code = worse(verify_store(job, NULL, job->slots[i], false), code);
+    return code;
+}
+
 int cmd_verify(struct cli_args *args)
 {
     struct job job = {.args = args, .json = args->json, .quiet = cli_has(args, 'q')};
@@ -476,11 +536,7 @@ int cmd_verify(struct cli_args *args)
     if (code == 0) {
         if (job.json)
             fputs("{\"stores\":[", stdout);
-        size_t count = args->word_count ? args->word_count : 1;
-        for (size_t i = 0; i < count; i++) {
-            int one = verify_store(&job, args->word_count ? args->words[i] : NULL, i == 0);
-            code = worse(one, code);
-        }
+        code = verify_all(&job);
         if (job.json)
             printf("],\"verdict\":\"%s\"}\n", code == EXIT_FINDINGS                       ? "findings"
                                               : code > EXIT_FINDINGS && code != EXIT_VIEW ? "unreadable"
@@ -489,7 +545,11 @@ int cmd_verify(struct cli_args *args)
         code = heads_close(&job, &temporary, code);
     }
     text_free(&temporary);
-    text_free(&job.expect);
+    for (size_t i = 0; i < job.expect_count; i++)
+        free(job.expect[i]);
+    free(job.expect);
+    free(job.slots);
+    text_free(&job.expect_now);
     free(job.keys);
     text_free(&job.t);
     return code;

@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "base/ids.h"
 #include "delivery/together.h"
 #include "delivery/worker.h"
@@ -28,17 +29,30 @@ void delivery_settings_init(struct delivery_settings *s)
     };
 }
 
+struct class_mutex {
+    const struct aw_sink_class *class;
+    pthread_mutex_t mutex;
+    struct class_mutex *next;
+};
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+static struct class_mutex *entries; /* guard */
+
+void delivery_forked(void)
+{
+    (void)pthread_mutex_init(&guard, NULL);
+    entries = NULL; /* the parent's threads, which are not here, may have been in a call */
+}
+
+void delivery_drop_inherited(const struct delivery *d)
+{
+    if (d->sink && d->class->after_fork)
+        (void)d->class->after_fork(d->sink);
+}
+
 pthread_mutex_t *worker_class_mutex(const struct aw_sink_class *class)
 {
-    struct entry {
-        const struct aw_sink_class *class;
-        pthread_mutex_t mutex;
-        struct entry *next;
-    };
-    static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
-    static struct entry *entries;
     pthread_mutex_lock(&guard);
-    struct entry *e = entries;
+    struct class_mutex *e = entries;
     while (e && e->class != class)
         e = e->next;
     if (!e) {
@@ -164,17 +178,9 @@ int delivery_create(const struct delivery_options *o, struct delivery **ret)
 
 int worker_thread(const char *name, void *(*fn)(void *), void *arg, pthread_t *ret)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(ret, NULL, fn, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0) {
-        char text[16];
-        snprintf(text, sizeof text, "aw:%.12s", name);
-        (void)pthread_setname_np(*ret, text); /* for people who look at the process; nothing depends on it */
-    }
-    return -rc;
+    char text[16];
+    snprintf(text, sizeof text, "aw:%.12s", name);
+    return thread_start(ret, fn, arg, text);
 }
 
 int delivery_attach(struct delivery *d, struct journal *journal)

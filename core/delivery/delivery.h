@@ -102,4 +102,9 @@ void delivery_get_stats(struct delivery *delivery, uint64_t head, struct aw_sink
 void delivery_fill_stats(const struct metrics_sink_view *view, struct aw_sink_stats *ret);
 uint64_t delivery_acked(const struct delivery *delivery);
 
+/* In a forked child, before anything else: no thread of the parent's is in a plugin here. */
+void delivery_forked(void);
+/* In a forked child: the plugin drops what it has open of the parent's; the instance is not used any more. */
+void delivery_drop_inherited(const struct delivery *delivery);
+
 #endif

@@ -37,6 +37,7 @@ static inline uint32_t field_len(struct field_ref f)
     return f.len_flags >> 4;
 }
 #define EVENT_MAX_FIELDS 40
+#define EVENT_MAX_STREAM 65535u   /* integrity.stream */
 #define EVENT_MAX_JSON (8u << 20) /* hard bound on canonical bytes; offsets have 24 bits */
 
 #define PREPARED_METADATA_TRUNCATED (1u << 0)
@@ -114,10 +115,11 @@ struct stored_event {
         source_service;                                          /* escaped text */
     struct aw_str integrity_alg, integrity_hash, integrity_prev; /* len 0: absent */
     uint64_t integrity_seq;                                      /* 0: absent */
+    uint32_t integrity_stream;                                   /* 0: absent, the plain format */
     bool has_integrity;
     bool has_signature;         /* integrity has keyId or sig */
-    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, keyId,
-                                   sig and view, or one of the first four is of the wrong type or empty */
+    bool has_unknown_integrity; /* integrity is no object, has members other than alg, hash, prevHash, seq, stream,
+                                   keyId, sig and view, or one of the first four is of the wrong type or empty */
     bool is_view;               /* integrity.view is there: view.h */
     const char *view_fault;     /* what is wrong with it; NULL = nothing. Static */
     uint32_t view_fields;       /* paths that it names */

@@ -15,21 +15,29 @@
 
 #define STORED_DEPTH 1024u /* deeper than anything that can have been written */
 
-enum { IN_INTEGRITY = SLOT_COUNT, IN_ALG, IN_HASH, IN_PREV_HASH, IN_SEQ, IN_KEY_ID, IN_SIG, IN_VIEW, IN_COUNT };
+enum {
+    IN_INTEGRITY = SLOT_COUNT,
+    IN_ALG,
+    IN_HASH,
+    IN_PREV_HASH,
+    IN_SEQ,
+    IN_STREAM,
+    IN_KEY_ID,
+    IN_SIG,
+    IN_VIEW,
+    IN_COUNT
+};
 
 /* The shape of a stored event: that of an event and, besides, integrity. Only what is asked for has a slot. */
 static const struct json_shape_member integrity_members[] = {
-    {"alg", 3, IN_ALG, NULL},
-    {"seq", 3, IN_SEQ, NULL},
-    {"sig", 3, IN_SIG, NULL},
-    {"hash", 4, IN_HASH, NULL},
-    {"view", 4, IN_VIEW, NULL},
-    {"keyId", 5, IN_KEY_ID, NULL},
-    {"prevHash", 8, IN_PREV_HASH, NULL},
+    {"alg", 3, IN_ALG, NULL},       {"seq", 3, IN_SEQ, NULL},
+    {"sig", 3, IN_SIG, NULL},       {"hash", 4, IN_HASH, NULL},
+    {"view", 4, IN_VIEW, NULL},     {"keyId", 5, IN_KEY_ID, NULL},
+    {"stream", 6, IN_STREAM, NULL}, {"prevHash", 8, IN_PREV_HASH, NULL},
     {"", 0, SLOT_NONE, NULL},
 };
 static const struct json_shape shape_integrity = {
-    {7, 7, 7, 0, 3, 5, 7, 7, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7}, integrity_members};
+    {8, 8, 8, 0, 3, 5, 6, 8, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8}, integrity_members};
 
 static const struct json_shape_member stored_members[] = {
     {"actor", 5, SLOT_ACTOR, &shape_actor},
@@ -71,11 +79,12 @@ static inline bool get_text(struct json_doc *doc, const uint32_t *slots, unsigne
     return true;
 }
 
-static uint64_t get_seq(const struct json_doc *doc, const uint32_t *slots)
+/* 0: absent, or no whole number. */
+static uint64_t get_number(const struct json_doc *doc, const uint32_t *slots, unsigned slot)
 {
-    const struct json_node *n = &doc->nodes[slots[IN_SEQ]];
+    const struct json_node *n = &doc->nodes[slots[slot]];
     uint64_t seq = 0;
-    if (!slots[IN_SEQ] || n->type != JSON_NUMBER || n->len > 16)
+    if (!slots[slot] || n->type != JSON_NUMBER || n->len > 16)
         return 0;
     for (uint32_t i = 0; i < n->len; i++) {
         if (n->text[i] < '0' || n->text[i] > '9')
@@ -85,13 +94,18 @@ static uint64_t get_seq(const struct json_doc *doc, const uint32_t *slots)
     return seq;
 }
 
+static uint32_t stream_of(uint64_t n)
+{
+    return n <= EVENT_MAX_STREAM ? (uint32_t)n : 0;
+}
+
 /* A member of integrity that is not known, or not what it must be: the hash covers neither. */
 static bool odd_integrity(const struct json_doc *doc, const uint32_t *slots, const struct stored_event *ev)
 {
     const struct json_node *nodes = doc->nodes, *integrity = &nodes[slots[IN_INTEGRITY]];
     return integrity->type != JSON_OBJECT || integrity->first != 0 || (slots[IN_ALG] && ev->integrity_alg.len == 0) ||
            (slots[IN_HASH] && ev->integrity_hash.len == 0) || (slots[IN_PREV_HASH] && ev->integrity_prev.len == 0) ||
-           (slots[IN_SEQ] && ev->integrity_seq == 0);
+           (slots[IN_SEQ] && ev->integrity_seq == 0) || (slots[IN_STREAM] && ev->integrity_stream == 0);
 }
 
 static bool get_fields(struct json_doc *doc, const uint32_t *slots, const char *json, struct stored_event *ret)
@@ -107,7 +121,8 @@ static bool get_fields(struct json_doc *doc, const uint32_t *slots, const char *
     ok &= get_text(doc, slots, IN_ALG, json, &ret->integrity_alg);
     ok &= get_text(doc, slots, IN_HASH, json, &ret->integrity_hash);
     ok &= get_text(doc, slots, IN_PREV_HASH, json, &ret->integrity_prev);
-    ret->integrity_seq = get_seq(doc, slots);
+    ret->integrity_seq = get_number(doc, slots, IN_SEQ);
+    ret->integrity_stream = stream_of(get_number(doc, slots, IN_STREAM));
     ret->has_integrity = slots[IN_INTEGRITY] != 0;
     ret->has_signature = slots[IN_KEY_ID] != 0 || slots[IN_SIG] != 0;
     ret->has_unknown_integrity = ret->has_integrity && odd_integrity(doc, slots, ret);

@@ -25,7 +25,7 @@
 #include "journal/seqset.h"
 #include "seal/seal.h"
 
-#define LOCK_NAME "lock"
+#define LOCK_NAME JOURNAL_LOCK_NAME
 #define CURSOR_DIR "cursors"
 #define QUARANTINE_DIR "quarantine"
 #define WRITE_CHUNK (1u << 20)
@@ -92,6 +92,7 @@ struct journal {
     _Alignas(64) struct ring ring;
     uint8_t tenant_key[16], service_key[16];
     bool chained;
+    uint16_t stream;
     uint32_t fork_generation;
     _Atomic unsigned full;        /* FULL_*: appends wait */
     _Atomic int failed;           /* 0, or -errno: appends are refused until a fresh segment works */
@@ -141,7 +142,8 @@ struct journal {
     /* ---- constant after open ---- */
     struct journal_identity identity;
     char *path;
-    int dirfd, cursor_dirfd, quarantine_dirfd, lock_fd;
+    int dirfd, cursor_dirfd, quarantine_dirfd;
+    struct journal_lock lock;
     uint64_t max_size, quota, segment_size, min_free, sync_interval_ns;
     struct diag_out diag;
     pthread_t writer_thread, keeper_thread;
@@ -180,7 +182,13 @@ static inline bool space_error(int rc)        /* may pass when somebody makes ro
 {
     return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
 }
-int thread_start(pthread_t *ret, void *(*fn)(void *), void *arg, const char *name); /* all signals blocked */
+
+void journal_forked(void);
+
+/* ---- lock.c ---- */
+int lock_prepare(void); /* what has to happen at a fork. 0 or -errno */
+/* The directory's, or what was reserved (not NULL): it is the journal's then. 0 or -errno with a problem. */
+int lock_take(struct journal *j, struct journal_lock *reserved);
 
 /* ---- writer.c ---- (drain_lock held, except for the thread itself) */
 void *writer_main(void *journal);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/thread.h"
 #include "journal/internal.h"
 
 #include <fcntl.h>
@@ -19,7 +20,7 @@ static pthread_key_t sealer_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_rc;
 
-static void after_fork(void)
+void journal_forked(void)
 {
     atomic_fetch_add_explicit(&fork_generation, 1, memory_order_relaxed);
 }
@@ -34,7 +35,7 @@ static void initialise(void)
 {
     once_rc = -pthread_key_create(&sealer_key, drop_sealer);
     if (once_rc == 0)
-        once_rc = -pthread_atfork(NULL, NULL, after_fork);
+        once_rc = lock_prepare();
 }
 
 bool journal_in_child(const struct journal *j)
@@ -53,18 +54,6 @@ static AW_COLD struct sealer *make_sealer(void)
     }
     thread_sealer = s;
     return s;
-}
-
-int thread_start(pthread_t *ret, void *(*fn)(void *), void *arg, const char *name)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's */
-    int rc = -pthread_create(ret, NULL, fn, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0)
-        (void)pthread_setname_np(*ret, name); /* for people who look at the process */
-    return rc;
 }
 
 uint32_t waitpoint_enter(struct waitpoint *w)
@@ -224,7 +213,8 @@ static void prepare_header(const struct journal *j, const struct prepared *event
                                 .integrity_at = event->integrity_at,
                                 .sealed_ns = event->now_ns ? event->now_ns : clock_real_ns(),
                                 .occurred_ns = event->occurred_ns,
-                                .field_count = (uint16_t)event->field_count};
+                                .field_count = (uint16_t)event->field_count,
+                                .stream = j->stream};
     h->total_len =
         (uint32_t)base_align8(RECORD_HEADER + event->field_count * sizeof(struct field_ref) + event->json_len);
     unsigned flags = event->scope_is_tenant ? RECORD_SCOPE_TENANT : 0;
@@ -391,33 +381,6 @@ static int open_directories(struct journal *j)
     return 0;
 }
 
-static int take_lock(struct journal *j)
-{
-    char text[32] = "";
-    int rc = fs_openat(j->dirfd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600, &j->lock_fd);
-    if (rc < 0)
-        return diag_problem(rc, j->path, "cannot write to the journal directory (file \"" LOCK_NAME "\"): %s",
-                            strerror(-rc));
-    rc = fs_lock(j->lock_fd);
-    if (rc == -EWOULDBLOCK) {
-        ssize_t n = fs_pread_full(j->lock_fd, text, sizeof text - 1, 0);
-        text[n > 0 ? n : 0] = '\0';
-        text[strcspn(text, "\n")] = '\0';
-        return diag_problem(rc, j->path, "the journal is in use by process %s; a journal has one writer at a time",
-                            text[0] ? text : "(unknown)");
-    }
-    if (rc < 0)
-        return diag_problem(rc, j->path, "cannot lock the journal: %s", strerror(-rc));
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    rc = fs_truncate(j->lock_fd, 0);
-    if (rc == 0)
-        rc = fs_pwrite_all(j->lock_fd, text, (size_t)n, 0, NULL);
-    /* On a full disk the pid is missing in other openers' messages; the lock holds all the same. */
-    return rc < 0 && !space_error(rc)
-               ? diag_problem(rc, j->path, "cannot write to \"" LOCK_NAME "\": %s", strerror(-rc))
-               : 0;
-}
-
 static uint64_t power_of_two(uint64_t n)
 {
     uint64_t p = 65536;
@@ -442,6 +405,7 @@ static int apply_options(struct journal *j, const struct journal_options *o, uin
     j->min_free = o->min_free;
     j->sync_interval_ns = o->sync_interval_ns;
     j->chained = o->chained;
+    j->stream = o->stream;
     j->diag = o->diag;
     j->path = strdup(o->path);
     j->scratch = malloc(SCRATCH);
@@ -485,10 +449,11 @@ static void release(struct journal *j)
     seqset_free(&j->missing);
     ring_unmap(&j->ring);
     chain_table_destroy(j->chains);
-    const int fds[] = {j->cursor_dirfd, j->quarantine_dirfd, j->dirfd, j->lock_fd}; /* the lock last */
+    const int fds[] = {j->cursor_dirfd, j->quarantine_dirfd, j->dirfd};
     for (size_t i = 0; i < AW_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)fs_close(fds[i]);
+    journal_lock_release(&j->lock); /* last */
     pthread_mutex_destroy(&j->drain_lock);
     pthread_mutex_destroy(&j->list_lock);
     free(j->zeros);
@@ -504,7 +469,7 @@ static int open_all(struct journal *j, const struct journal_options *options)
     if (rc == 0)
         rc = open_directories(j);
     if (rc == 0)
-        rc = take_lock(j);
+        rc = lock_take(j, options->lock);
     if (rc == 0)
         rc = open_subdirectory(j, CURSOR_DIR, &j->cursor_dirfd);
     if (rc == 0)
@@ -532,7 +497,7 @@ int journal_open(const struct journal_options *options, struct journal **ret)
     if (posix_memalign(&memory, _Alignof(struct journal), sizeof(struct journal)) != 0)
         return diag_problem(-ENOMEM, options->path, "out of memory");
     struct journal *j = memset(memory, 0, sizeof(struct journal));
-    j->dirfd = j->cursor_dirfd = j->quarantine_dirfd = j->lock_fd = -1;
+    j->dirfd = j->cursor_dirfd = j->quarantine_dirfd = j->lock.fd = -1;
     j->fork_generation = atomic_load(&fork_generation);
     atomic_init(&j->round, ROUND_ENDED); /* number 0 */
     pthread_mutex_init(&j->drain_lock, NULL);
@@ -575,8 +540,7 @@ int journal_retire(struct journal *journal)
 {
     stop_threads(journal);
     int rc = finish(journal);
-    (void)fs_close(journal->lock_fd);
-    journal->lock_fd = -1;
+    journal_lock_release(&journal->lock);
     return rc;
 }
 

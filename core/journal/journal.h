@@ -23,6 +23,18 @@
 struct journal;
 struct journal_cursor;
 
+#define JOURNAL_LOCK_NAME "lock" /* holds the pid of the process that has the journal open */
+/* A journal's lock. The list of them is lock.c's: a forked child closes what it inherited. Where it is must not move.
+ */
+struct journal_lock {
+    int fd; /* -1: not held */
+    struct journal_lock *next;
+};
+/* Takes the lock of the journal in this directory for an open to come. Makes nothing: without a journal there is no
+ * lock, and lock->fd is -1. 0, -EWOULDBLOCK, other -errno. Any thread. */
+int journal_lock_reserve(const char *path, struct journal_lock *lock);
+void journal_lock_release(struct journal_lock *lock);
+
 struct journal_options {
     const char *path;          /* directory; made when absent, mode 0700 */
     uint64_t max_size;         /* quota in bytes over all segments; default 1 GiB */
@@ -30,8 +42,10 @@ struct journal_options {
     uint64_t ring_size;        /* default 8 MiB; power of two >= 1 MiB (tests: 64 KiB) */
     uint64_t min_free;         /* bytes of the file system that others shall find free; 0 = none */
     uint64_t sync_interval_ns; /* background fdatasync of what was written; 0 = only on demand; default 1 s */
+    uint16_t stream;           /* named in every event; 0: none */
     bool chained;              /* false: integrity.mode = "none" */
     bool offline;              /* for commands: no threads, so that nothing but what is asked for happens; no appends */
+    struct journal_lock *lock; /* reserved before; journal_open() takes it over. NULL: none */
     struct diag_out diag;
 };
 

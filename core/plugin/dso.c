@@ -38,14 +38,33 @@ extern const lt_dlsymlist lt_libauditwell_LTX_preloaded_symbols[] __attribute__(
 
 typedef const struct aw_plugin *(*entry_fn)(void);
 
+static AW_THREAD_LOCAL bool locked_here, locked_to_fork;
+
 void dso_lock(void)
 {
     (void)pthread_mutex_lock(&mutex);
+    locked_here = true;
 }
 
 void dso_unlock(void)
 {
+    locked_here = false;
     (void)pthread_mutex_unlock(&mutex);
+}
+
+/* Nobody is loading while the process is copied, except a thread that forks in a plugin's constructor. */
+void plugin_before_fork(void)
+{
+    locked_to_fork = !locked_here;
+    if (locked_to_fork)
+        (void)pthread_mutex_lock(&mutex);
+}
+
+void plugin_after_fork(void)
+{
+    if (locked_to_fork)
+        (void)pthread_mutex_unlock(&mutex);
+    locked_to_fork = false;
 }
 
 bool dso_secure_mode(void)

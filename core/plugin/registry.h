@@ -36,6 +36,9 @@ struct plugin {
 int plugin_load(const struct plugin_spec *spec, const struct plugin **ret);
 const struct aw_sink_class *plugin_sink(const struct plugin *plugin, const char *name); /* NULL name: the only one */
 const struct aw_adapter_class *plugin_adapter(const struct plugin *plugin, const char *name);
+/* Around a fork, in the thread that forks; afterwards in parent and child. */
+void plugin_before_fork(void);
+void plugin_after_fork(void);
 /* Every plugin file in the search path and every built-in; reason != NULL: cannot be loaded. */
 int plugin_each(int (*fn)(void *arg, const char *path, const struct plugin *plugin, const char *reason), void *arg);
 
@@ -46,6 +49,8 @@ int schema_config_create(const struct aw_option *const *options, const config_se
 /* The same from "key=value" strings, for ad-hoc stores and `plugins check --option`. */
 int schema_config_from_pairs(const struct aw_option *const *options, const char *const *pairs, size_t count,
                              const char *path, struct aw_config **ret);
+/* Every path of a store of one process (AW_OPT_PER_SLOT) is changed to that of the slot. 0 or -ENOMEM. */
+int schema_config_use_slot(struct aw_config *config, uint32_t slot);
 void schema_config_destroy(struct aw_config *config);
 /* Nearest known name for "did you mean", or NULL when none is near. */
 const char *schema_nearest(const char *key, const char *const *known);

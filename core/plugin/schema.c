@@ -224,6 +224,31 @@ int schema_config_create(const struct aw_option *const *options, const config_se
     return 0;
 }
 
+/* "audit.jsonl" -> "audit.slot1.jsonl", "audit" -> "audit.slot1". */
+static char *path_of_slot(const char *path, uint32_t slot)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    size_t stem = dot && dot != base ? (size_t)(dot - path) : strlen(path);
+    char *out;
+    return asprintf(&out, "%.*s.slot%u%s", (int)stem, path, (unsigned)slot, path + stem) < 0 ? NULL : out;
+}
+
+int schema_config_use_slot(struct aw_config *config, uint32_t slot)
+{
+    for (size_t i = 0; slot != 0 && i < config->count; i++) {
+        struct config_value *v = &config->values[i];
+        if (!v->set || v->option->type != AW_OPT_PATH || !(v->option->flags & AW_OPT_PER_SLOT))
+            continue;
+        char *path = path_of_slot(v->text, slot);
+        if (!path)
+            return -ENOMEM;
+        free(v->text);
+        v->text = path;
+        v->text_len = strlen(path);
+    }
+    return 0;
+}
+
 int schema_config_from_pairs(const struct aw_option *const *options, const char *const *pairs, size_t count,
                              const char *path, struct aw_config **ret)
 {

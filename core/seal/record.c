@@ -30,7 +30,7 @@ static bool header_plausible(const struct record_header *h)
 {
     if (h->magic != RECORD_MAGIC || h->total_len < RECORD_HEADER || h->total_len > RECORD_MAX)
         return false;
-    if (h->kind < RECORD_KIND_EVENT || h->kind > RECORD_KIND_NOTE || h->reserved16 != 0 || h->reserved32 != 0)
+    if (h->kind < RECORD_KIND_EVENT || h->kind > RECORD_KIND_NOTE || h->reserved32 != 0)
         return false;
     if (h->seq == 0 || h->seq > RECORD_SEQ_MAX)
         return false;
@@ -87,13 +87,18 @@ static char *put_claim(const struct record_view *view, char *p)
     return p;
 }
 
+static char *put_stream(const struct record_header *h, char *p)
+{
+    return AW_LIKELY(h->stream == 0) ? p : p + snprintf(p, 20, ",\"stream\":%u", (unsigned)h->stream);
+}
+
 size_t record_render_integrity(const struct record_view *view, char *out)
 {
     const struct record_header *h = view->head;
     char *p = out;
     if (h->flags & RECORD_UNCHAINED) {
         p += snprintf(out, RECORD_INTEGRITY_MAX, "{\"alg\":\"none\",\"seq\":%" PRIu64, h->seq);
-        return (size_t)(put_claim(view, p) - out);
+        return (size_t)(put_claim(view, put_stream(h, p)) - out);
     }
 #define PUT(text) (memcpy(p, text, sizeof(text) - 1), p += sizeof(text) - 1)
     PUT("{\"alg\":\"SHA-256\",\"hash\":\"");
@@ -114,7 +119,7 @@ size_t record_render_integrity(const struct record_view *view, char *out)
     while ((seq /= 10) != 0);
     while (n > 0)
         *p++ = digits[--n];
-    return (size_t)(put_claim(view, p) - out);
+    return (size_t)(put_claim(view, put_stream(h, p)) - out);
 }
 
 #define MEMBER "\"integrity\":"

@@ -46,9 +46,10 @@ struct record_header {
     int64_t occurred_ns;
     uint64_t scope[2]; /* SipHash-128 of the escaped tenant or service name, under a key derived from the journal's */
     uint8_t hash[32];  /* SHA-256 of the payload (FLOOR of the chain: integrity.md) */
-    uint8_t prev_hash[32];            /* zero with RECORD_FIRST */
-    uint16_t field_count, reserved16; /* 0 */
-    uint32_t reserved32;              /* 0 */
+    uint8_t prev_hash[32]; /* zero with RECORD_FIRST */
+    uint16_t field_count;
+    uint16_t stream;     /* the slot that sealed it: seqs and chains are per stream; 0: the plain format */
+    uint32_t reserved32; /* 0 */
 };
 
 /* A record seen in memory: pointers into the caller's buffer. */
@@ -73,7 +74,8 @@ bool record_field(const struct record_view *view, uint32_t id, struct field_ref 
 size_t record_json_size(const struct record_view *view);
 size_t record_render_json(const struct record_view *view, char *out);
 #define RECORD_INTEGRITY_MAX 256 /* without view */
-/* The object only: {"alg":"SHA-256","hash":…,"prevHash":…,"seq":N,"view":…}; without a chain {"alg":"none","seq":N}.
+/* The object only: {"alg":"SHA-256","hash":…,"prevHash":…,"seq":N,"stream":N,"view":…}, stream when it is not 0;
+ * without a chain {"alg":"none","seq":N}.
  * out needs RECORD_INTEGRITY_MAX + view->claim.len bytes. */
 size_t record_render_integrity(const struct record_view *view, char *out);
 /* "tenant:…" or "service:…", unescaped; out needs json_len + 16 bytes. Returns the length. */

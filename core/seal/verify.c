@@ -256,7 +256,7 @@ void verifier_destroy(struct verifier *v)
     verify_findings_clear(v);
     verify_scopes_clear(&v->scopes);
     verify_seen_clear(&v->seen);
-    verify_seqs_clear(&v->seqs);
+    verify_streams_clear(&v->streams);
     verify_replays_destroy(v->replays);
     free(v->unsealed_location);
     free(v->expected);
@@ -333,6 +333,8 @@ int verifier_again(struct verifier **verifier, bool *ret_again)
     if (!v->holding || (!too_many && !verify_replay_wants_second(v)))
         return AW_SUCCESS;
     int rc = verifier_create(&v->options, &next);
+    if (rc == AW_SUCCESS && v->one_stream)
+        verifier_set_stream(next, v->stream);
     if (rc != AW_SUCCESS)
         return rc;
     next->holding = false;
@@ -357,8 +359,8 @@ int verifier_unreadable(struct verifier *v, const char *location, const char *re
 
 int verifier_compared(struct verifier *v, const struct verify_compared *c)
 {
-    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope};
-    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope);
+    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope, .stream = c->stream};
+    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope, c->stream);
     struct verify_scope *s = v->failed == 0 ? verify_scope_get(v, &row) : NULL;
     if (!s) {
         verify_nomem(v);
@@ -376,8 +378,8 @@ int verifier_compared(struct verifier *v, const struct verify_compared *c)
 int verifier_difference(struct verifier *v, const struct verify_compared *c, int32_t kind, const char *location,
                         const char *expected, const char *found, const char *message)
 {
-    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope};
-    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope);
+    struct verify_row row = {.scope_is_tenant = c->scope_is_tenant, .scope = c->scope, .stream = c->stream};
+    row.scope_key = verify_scope_key(v->scope_key, c->scope_is_tenant, c->scope, c->stream);
     struct verify_scope *s = v->failed == 0 ? verify_scope_get(v, &row) : NULL;
     if (s)
         verify_find(v, kind, s, location, c->id, expected, found, "%s", message);

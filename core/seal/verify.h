@@ -35,6 +35,9 @@ struct verifier;
  */
 int verifier_create(const struct aw_verify_options *options, struct verifier **ret);
 
+/* From now on an event of another stream is a finding: the trail is that of one slot. */
+void verifier_set_stream(struct verifier *verifier, uint32_t stream);
+
 /* One row: everything is copied. location is for people; seq is the store's own number of the row, 0 = unknown.
  * AW_ERR_NOMEM, AW_ERR_IO (the crypto library failed): verification cannot go on. */
 int verifier_feed(struct verifier *verifier, struct aw_str json, struct aw_str location, uint64_t seq);
@@ -52,6 +55,7 @@ int verifier_unreadable(struct verifier *verifier, const char *location, const c
 struct verify_compared {
     bool scope_is_tenant;
     struct aw_str scope, id; /* decoded; the scope's value as in the event, "unknown" without any */
+    uint32_t stream;         /* integrity.stream, 0: none */
     bool found;              /* the full trail has an event of this hash */
     bool by_reference;       /* it says that fields were changed */
     uint64_t differences, by_form;

@@ -165,17 +165,20 @@ static bool hash_payload(struct verify_checker *c, const struct stored_event *ev
 
 /* ---- the row ---- */
 
-struct hash128 verify_scope_key(const uint8_t key[16], bool tenant, struct aw_str value)
+struct hash128 verify_scope_key(const uint8_t key[16], bool tenant, struct aw_str value, uint32_t stream)
 {
     /* "tenant:" and "service:" are told apart by the first byte; the value follows as it is. */
     char buf[512];
+    struct hash128 h;
     if (value.len < sizeof buf) {
         buf[0] = tenant ? 't' : 's';
         memcpy(buf + 1, value.ptr, value.len);
-        return hash_sip128(key, buf, value.len + 1);
+        h = hash_sip128(key, buf, value.len + 1);
+    } else {
+        h = hash_sip128(key, value.ptr, value.len);
+        h.hi ^= tenant ? 't' : 's';
     }
-    struct hash128 h = hash_sip128(key, value.ptr, value.len);
-    h.hi ^= tenant ? 't' : 's';
+    h.hi ^= (uint64_t)stream << 32;
     return h;
 }
 
@@ -187,7 +190,8 @@ static bool check_scope(struct verify_checker *c, struct verify_batch *batch, st
         return false;
     if (row->scope.len == 0)
         row->scope = (struct aw_str){"unknown", 7};
-    row->scope_key = verify_scope_key(c->scope_key, row->scope_is_tenant, row->scope);
+    row->stream = ev->integrity_stream;
+    row->scope_key = verify_scope_key(c->scope_key, row->scope_is_tenant, row->scope, row->stream);
     return true;
 }
 

@@ -46,6 +46,7 @@ struct verify_row {
     uint8_t computed[VERIFY_HASH];
     uint64_t fingerprint; /* of hash, for the seen set */
     uint64_t seq;         /* integrity.seq, 0 = absent */
+    uint32_t stream;      /* integrity.stream, 0 = absent: the plain format */
     struct hash128 scope_key;
     struct aw_str scope; /* the value alone, decoded */
     bool scope_is_tenant;
@@ -85,7 +86,7 @@ void verify_check_batch(struct verify_checker *checker, struct verify_batch *bat
 /* The hash that an unsealed row of the batch would have had as successor of prev. false: it cannot be told. */
 bool verify_check_as_successor(struct verify_checker *checker, const struct verify_batch *batch,
                                const struct verify_row *row, const uint8_t *prev, uint8_t ret[VERIFY_HASH]);
-struct hash128 verify_scope_key(const uint8_t key[16], bool tenant, struct aw_str value);
+struct hash128 verify_scope_key(const uint8_t key[16], bool tenant, struct aw_str value, uint32_t stream);
 static inline const char *verify_location(const struct verify_batch *batch, const struct verify_row *row)
 {
     return batch->bytes + row->location_at;
@@ -131,6 +132,25 @@ bool verify_seqs_add(struct verify_seqs *seqs, uint64_t seq);
 /* Calls fn for each range missing between low and high, ascending, until it returns false. -ENOMEM, or 0. */
 int verify_seqs_gaps(const struct verify_seqs *seqs, bool (*fn)(void *arg, uint64_t from, uint64_t to), void *arg);
 void verify_seqs_clear(struct verify_seqs *seqs);
+
+struct verify_scope;
+
+/* What one slot sealed: its seqs are its own. */
+struct verify_stream {
+    uint32_t number;
+    struct verify_seqs seqs;
+};
+struct verify_streams {
+    struct verify_stream **list;
+    size_t count, size, last; /* last: used last */
+};
+/* verify_streams.c. NULL: no memory. */
+struct verify_stream *verify_stream_get(struct verifier *v, uint32_t number);
+/* Does the row belong to the stream of verifier_set_stream()? */
+void verify_stream_check(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,
+                         const struct verify_row *row);
+void verify_streams_finish(struct verifier *v); /* finds what is missing */
+void verify_streams_clear(struct verify_streams *streams);
 
 /* ---- scopes and breaks (verify_scope.c, verify_break.c, verify_link.c) ---- */
 
@@ -180,9 +200,10 @@ struct verify_scope {
     bool origin;    /* its first event has no predecessor */
     bool expecting; /* a head of it is expected */
     bool with_seq;  /* its sealed events carry seqs */
-    bool in_views;  /* its newest sealed event is a view */
-    bool switched;  /* it went from full events to views, or back */
-    char *name;     /* "tenant:…", safe to print */
+    uint32_t stream;
+    bool in_views; /* its newest sealed event is a view */
+    bool switched; /* it went from full events to views, or back */
+    char *name;    /* "tenant:…", safe to print */
     uint64_t count, sealed, findings;
     uint64_t views, by_reference, view_fields;
     uint64_t confirmed; /* of by_reference: compared with the full event */
@@ -237,7 +258,9 @@ struct verifier {
 
     struct verify_scopes scopes;
     struct verify_seen seen;
-    struct verify_seqs seqs;
+    struct verify_streams streams;
+    bool one_stream; /* others than `stream` do not belong here */
+    uint32_t stream;
 
     uint64_t events, bytes, findings, sealed, sealed_with_seq, with_signature;
     uint64_t views, by_reference, view_fields, confirmed, compared, by_form; /* as in a scope */

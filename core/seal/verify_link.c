@@ -186,9 +186,10 @@ static void check_seq(struct verifier *v, struct verify_scope *s, const struct v
     v->last_seq = seq > v->last_seq ? seq : v->last_seq;
     if (row->seq == 0)
         return;
+    struct verify_stream *stream = v->options.flags & AW_VERIFY_PARTIAL ? NULL : verify_stream_get(v, row->stream);
     /* A replayed event of before the trail's begin does not make that begin earlier. */
-    bool outside = late && !(v->options.flags & AW_VERIFY_COMPLETE) && row->seq < v->seqs.low;
-    bool fresh = (v->options.flags & AW_VERIFY_PARTIAL) || outside || verify_seqs_add(&v->seqs, row->seq);
+    bool outside = stream && late && !(v->options.flags & AW_VERIFY_COMPLETE) && row->seq < stream->seqs.low;
+    bool fresh = !stream || outside || verify_seqs_add(&stream->seqs, row->seq);
     if (faulty)
         return;
     if (!fresh) {
@@ -258,6 +259,7 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
     s->sealed++;
     v->with_signature += row->has_signature;
     check_views(v, s, batch, row);
+    verify_stream_check(v, s, batch, row);
     if (s->sealed == 1) {
         result = link_first(v, s, batch, row, &owner);
     } else if (AW_LIKELY(!s->trouble && row->has_prev && verify_same(row->prev, s->head))) {
@@ -291,8 +293,9 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
 /* A row without a seq of its own still fills its place when the store knows it. */
 static void use_store_seq(struct verifier *v, const struct verify_row *row)
 {
-    if (row->store_seq != 0 && v->sealed_with_seq > 0 && !(v->options.flags & AW_VERIFY_PARTIAL))
-        (void)verify_seqs_add(&v->seqs, row->store_seq); /* whether it is a repetition says nothing about this row */
+    struct verify_streams *s = &v->streams;
+    if (row->store_seq != 0 && s->count > 0) /* whose it was is not known: the one of its neighbour, most likely */
+        (void)verify_seqs_add(&s->list[s->last]->seqs, row->store_seq); /* a repetition says nothing about this row */
 }
 
 static void link_unsealed(struct verifier *v, struct verify_scope *s, const struct verify_batch *batch,

@@ -186,7 +186,7 @@ static const char *expected_one(struct verifier *v, const char *p)
             return NULL;
         struct aw_str value = {p + (tenant ? 7 : 8), (size_t)(q - p) - (tenant ? 7 : 8)};
         e->name = (struct aw_str){p, (size_t)(q - p)};
-        e->key = verify_scope_key(v->scope_key, tenant, value);
+        e->key = verify_scope_key(v->scope_key, tenant, value, 0);
         v->expected_count++;
         return q + 1 + VERIFY_HEX;
     }
@@ -252,49 +252,6 @@ static void finish_one_expected(struct verifier *v, const struct verify_expected
 }
 
 /* ---- the end of the trail ---- */
-
-struct gap_arg {
-    struct verifier *v;
-    char damaged[64];
-};
-
-static bool find_gap(void *arg, uint64_t from, uint64_t to)
-{
-    struct gap_arg *g = arg;
-    struct aw_str none = {"", 0};
-    char range[48];
-    if (from == to)
-        snprintf(range, sizeof range, "%llu", (unsigned long long)from);
-    else
-        snprintf(range, sizeof range, "%llu..%llu", (unsigned long long)from, (unsigned long long)to);
-    verify_find(g->v, AW_FINDING_HOLE, NULL, NULL, none, range, NULL, "seq %s %s missing: %llu event%s%s", range,
-                from == to ? "is" : "are", (unsigned long long)(to - from + 1), from == to ? "" : "s", g->damaged);
-    return g->v->failed == 0;
-}
-
-static void finish_seqs(struct verifier *v)
-{
-    struct gap_arg g = {v, ""};
-    struct aw_str none = {"", 0};
-    if (v->seqs.count == 0)
-        return;
-    if (v->malformed > 0)
-        snprintf(g.damaged, sizeof g.damaged, " (%llu damaged rows may be among them)",
-                 (unsigned long long)v->malformed);
-    if ((v->options.flags & AW_VERIFY_COMPLETE) && v->seqs.low > 1)
-        find_gap(&g, 1, v->seqs.low - 1);
-    if (v->seqs.off) {
-        uint64_t span = v->seqs.high - v->seqs.low + 1;
-        if (span != v->seqs.count)
-            verify_find(v, AW_FINDING_HOLE, NULL, NULL, none, NULL, NULL,
-                        "seqs are missing or repeated: %llu events carry seqs from %llu to %llu",
-                        (unsigned long long)v->seqs.count, (unsigned long long)v->seqs.low,
-                        (unsigned long long)v->seqs.high);
-        diag_problem(0, "", "the seqs are too scattered to name every gap");
-    } else if (verify_seqs_gaps(&v->seqs, find_gap, &g) != 0) {
-        verify_nomem(v);
-    }
-}
 
 static void finish_unsealed(struct verifier *v)
 {
@@ -370,7 +327,7 @@ void verify_finish_findings(struct verifier *v)
     verify_replay_finish(v);
     finish_unsealed(v);
     finish_complete(v);
-    finish_seqs(v);
+    verify_streams_finish(v);
     for (size_t i = 0; i < v->expected_count; i++)
         finish_one_expected(v, &v->expected[i]);
     verify_flush(v, true);
@@ -408,6 +365,7 @@ static void give_scope(const struct verifier *v, const struct verify_scope *s)
         .last_hash = last,
         .first_time = s->first_time,
         .last_time = s->last_time[0] ? s->last_time : s->first_time,
+        .stream = s->stream,
         .first_seq = s->first_seq,
         .last_seq = s->last_seq,
         .starts_at_origin = s->sealed > 0 && s->origin,

@@ -1,6 +1,8 @@
 /* verify_scope.c - the scopes of a trail, and where each one's chain stands. SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "base/diag.h"
 #include "seal/verify_impl.h"
 
@@ -28,6 +30,18 @@ static bool scopes_grow(struct verify_scopes *scopes)
     return true;
 }
 
+/* "tenant:acme", or "tenant:acme (stream 3)". */
+static char *name_of(const struct verify_row *row)
+{
+    char *name = verify_printable(base_str(row->scope_is_tenant ? "tenant:" : "service:"), row->scope), *longer;
+    if (!name || row->stream == 0)
+        return name;
+    if (asprintf(&longer, "%s (stream %u)", name, (unsigned)row->stream) < 0)
+        longer = NULL;
+    free(name);
+    return longer;
+}
+
 static struct verify_scope *scope_make(struct verifier *v, const struct verify_row *row)
 {
     struct verify_scopes *scopes = &v->scopes;
@@ -43,12 +57,13 @@ static struct verify_scope *scope_make(struct verifier *v, const struct verify_r
     struct verify_scope *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    s->name = verify_printable(base_str(row->scope_is_tenant ? "tenant:" : "service:"), row->scope);
+    s->name = name_of(row);
     if (!s->name) {
         free(s);
         return NULL;
     }
     s->key = row->scope_key;
+    s->stream = row->stream;
     s->index = (uint32_t)scopes->count;
     for (size_t i = 0; i < v->expected_count; i++) {
         struct verify_expected *e = &v->expected[i];

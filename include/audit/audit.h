@@ -66,6 +66,9 @@ struct aw_logger; /* shared by threads; one per journal directory and process, c
 typedef void (*aw_diag_fn)(void *arg, int severity, const char *instance, const char *text);
 
 #define AW_OPEN_NO_SINKS (1u << 0) /* do not start delivery: journal only; a later open delivers */
+/* Slot 0 or AW_ERR_BUSY. Without it, every process that opens the same configuration gets the first slot that is free,
+ * up to journal.slots: see auditwell(3), "Many processes". */
+#define AW_OPEN_FIRST_SLOT (1u << 2)
 #define AW_OPEN_CHECK (1u << 1) /* load and create everything, start nothing, touch no store; for `auditwell check` */
 
 struct aw_open_options {
@@ -213,6 +216,8 @@ AW_API int aw_metrics_take(struct aw_logger *logger, struct aw_metrics **ret_met
  * aw_open_options), of which nothing but the journal's place is used. AW_ERR_NOTFOUND: no process has kept figures
  * there; AW_ERR_IO: they cannot be read, or the file is not what it should be. Needs the right to read the file. */
 AW_API int aw_metrics_open_path(const char *config_path, const char *path, struct aw_metrics **ret_metrics);
+/* The same for a slot of the configuration. */
+AW_API int aw_metrics_open_slot(const char *config_path, uint32_t slot, struct aw_metrics **ret_metrics);
 AW_API void aw_metrics_free(struct aw_metrics *metrics); /* NULL is fine */
 
 /* The Prometheus text format, version 0.0.4, NUL-terminated; valid until aw_metrics_free(). ret_len may be NULL. NULL:
@@ -240,6 +245,22 @@ AW_API int aw_plugins_each(aw_plugin_fn fn, void *arg);
 /* Loads one plugin by class name or absolute path; *ret_plugin is a const struct aw_plugin of plugin.h, never freed. */
 AW_API int aw_plugins_find(const char *name_or_path, const void **ret_plugin, const char **ret_path);
 
+/* ---- many processes ----------------------------------------------------------------------------------------------
+ * Each process that opens a configuration gets the first slot that is free: a journal of its own below that of the
+ * configuration, and stores of its own where a sink's plugin says so (AW_OPT_PER_SLOT in plugin.h): auditwell(3). */
+struct aw_slot {
+    uint32_t struct_size;
+    uint32_t number;     /* 0: what the configuration itself names */
+    const char *journal; /* its directory */
+    uint64_t pid;        /* of the process that has it open; 0 = none, or it cannot be told */
+    int32_t in_use;
+    int32_t owed;  /* 1: a sink of the configuration lacks events of its journal, or that cannot be told */
+    uint64_t head; /* seq of its newest event; 0: none, or it cannot be told */
+};
+/* Every slot that has a journal, ascending, until fn returns other than 0. config_path: as in aw_open_options. fn's
+ * value when that is not 0, AW_SUCCESS, AW_ERR_*. Any thread. Since 0.1. */
+AW_API int aw_slots_each(const char *config_path, int (*fn)(void *arg, const struct aw_slot *slot), void *arg);
+
 /* ---- reading back ------------------------------------------------------------------------------------------------
  * A store is a sink of a configuration (by instance name), or an ad-hoc "plugin:path" ("file:audit.jsonl",
  * "sqlite:audit.db"), or a path whose format is recognised. */
@@ -249,6 +270,9 @@ struct aw_store_options {
     uint32_t flags;          /* 0 */
     const char *config_path; /* as in aw_open_options; may be NULL when `store` is ad hoc */
     const char *store;       /* NULL: the first sink of the configuration that can be read */
+    uint32_t
+        slot; /* of which process' slot: "Many processes" in auditwell(3); 0: what the configuration itself names */
+    uint32_t reserved;
 };
 AW_API int aw_store_open(const struct aw_store_options *options, struct aw_store **ret_store);
 AW_API void aw_store_close(struct aw_store *store);
@@ -313,16 +337,16 @@ struct aw_finding {
 };
 struct aw_scope_report {
     uint32_t struct_size;
-    int32_t verdict; /* AW_VERDICT_* */
-    const char *scope;
+    int32_t verdict;   /* AW_VERDICT_* */
+    const char *scope; /* "tenant:acme"; with a stream "tenant:acme (stream 3)" */
     uint64_t count, findings;
     const char *first_location, *last_location;
     const char *first_hash, *last_hash;
     const char *first_time, *last_time; /* occurredAt */
     uint64_t first_seq, last_seq;       /* 0 = unknown */
     int32_t starts_at_origin;           /* 1: the first event has no predecessor; 0: the trail begins in mid-chain */
-    int32_t reserved;
-    uint64_t views;        /* events that say they are views (audit-event(7), integrity.view) */
+    uint32_t stream;                    /* which slot's chain (audit-event(7), integrity.stream); 0: slot 0 */
+    uint64_t views;                     /* events that say they are views (audit-event(7), integrity.view) */
     uint64_t by_reference; /* of those: content not verified, since fields were changed and nothing was compared */
     uint64_t view_fields;  /* fields that they say were dropped or pseudonymized */
 };
@@ -350,7 +374,8 @@ struct aw_verify_options {
     void (*on_scope)(void *arg, const struct aw_scope_report *); /* at the end, sorted by scope */
     void (*on_progress)(void *arg, uint64_t events, uint64_t bytes, uint64_t bytes_total); /* at most 10 a second */
     void *arg;
-    const char *expect_head; /* NULL, or "SCOPE=HASH[,…]": heads known from elsewhere (S1, S2) */
+    const char *expect_head; /* NULL, or "SCOPE=HASH[,…]": heads known from elsewhere (S1, S2); SCOPE as in
+                                reports, so also "tenant:acme (stream 3)" */
     /* NULL, or the trail that the views were made of: it is verified first (its findings count, its scopes are not
      * given), then every view is compared with its event of the same hash. Another store than the one verified. */
     struct aw_store *against;
@@ -380,6 +405,9 @@ struct aw_deadletters_options {
     const char *config_text;
     aw_diag_fn diag; /* told of files that are set aside, and what sinks say during a replay; may be NULL */
     void *diag_arg;
+    uint32_t
+        slot; /* of which process' slot: "Many processes" in auditwell(3); 0: what the configuration itself names */
+    uint32_t reserved;
 };
 AW_API int aw_deadletters_open(const struct aw_deadletters_options *options, struct aw_deadletters **ret_letters);
 AW_API void aw_deadletters_close(struct aw_deadletters *letters);
@@ -497,6 +525,9 @@ struct aw_journal_options {
     const char *path; /* the directory itself, and no configuration; or NULL */
     aw_diag_fn diag;  /* what repair, release and trim report; may be NULL */
     void *diag_arg;
+    uint32_t
+        slot; /* of which process' slot: "Many processes" in auditwell(3); 0: what the configuration itself names */
+    uint32_t reserved;
 };
 /* AW_ERR_NOTFOUND: there is no such directory. */
 AW_API int aw_journal_open(const struct aw_journal_options *options, struct aw_journal **ret_journal);

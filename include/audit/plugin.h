@@ -164,6 +164,9 @@ struct aw_context; /* an audit context, written through host->ctx_set */
 #define AW_OPT_REQUIRED (1u << 0)
 #define AW_OPT_RELOADABLE (1u << 1)
 #define AW_OPT_DEPRECATED (1u << 2)
+/* With PATH: a store that one process writes. Each further process with the same configuration has a slot and gets
+ * another path: "/var/log/audit.jsonl" becomes "/var/log/audit.slot1.jsonl". Unset: all write to the same place. */
+#define AW_OPT_PER_SLOT (1u << 3)
 
 struct aw_option {
     uint32_t struct_size;
@@ -300,7 +303,9 @@ struct aw_sink_class {
     int32_t (*reopen)(void *sink);
     /* [worker] All changed options are RELOADABLE. Default: a new instance replaces this one. */
     int32_t (*reconfigure)(void *sink, const struct aw_config *);
-    /* [fork-child] Drops descriptors inherited from the parent; takes no locks. start() follows. Default: nothing. */
+    /* [fork-child] Inside fork(): closes the descriptors that came from the parent, so that nothing stays locked by the
+     * child; takes no locks, sends nothing to a peer. The worker may have been anywhere in the plugin. Only destroy()
+     * or start() can follow; auditwell itself leaves the instance alone and makes a new one. Default: nothing. */
     int32_t (*after_fork)(void *sink);
     /* [control or worker] Flushes and closes by the deadline. start() may follow. Default: OK. */
     int32_t (*stop)(void *sink, uint64_t deadline_ns);

@@ -3,4 +3,5 @@ include tests/integration/sinks.mk
 include tests/integration/cli.mk
 include tests/integration/proof.mk
 include tests/integration/metrics.mk
+include tests/integration/slots.mk
 include tests/integration/installed.mk

@@ -17,7 +17,7 @@
 static const char *const fsync_choices[] = {"never", "batch", "always", NULL};
 static const char *const compress_choices[] = {"none", "zstd", NULL};
 
-OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED, "path", NULL,
+OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED | AW_OPT_PER_SLOT, "path", NULL,
        "The file that events are appended to; archives are made next to it.", 0, 0, NULL);
 OPTION(opt_mode, AW_OPT_STRING, 0, "mode", "0640", "Permissions of files that the sink creates, in octal.", 0, 0, NULL);
 OPTION(opt_owner, AW_OPT_STRING, 0, "owner", NULL,

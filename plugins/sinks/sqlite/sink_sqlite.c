@@ -14,7 +14,7 @@
 
 static const char *const sync_choices[] = {"full", "normal", NULL};
 
-OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED, "path", NULL,
+OPTION(opt_path, AW_OPT_PATH, AW_OPT_REQUIRED | AW_OPT_PER_SLOT, "path", NULL,
        "The database file; PATH-wal and PATH-shm stand next to it.", 0, 0, NULL);
 OPTION(opt_mode, AW_OPT_STRING, 0, "mode", "0640", "Permissions of a database that the sink creates, in octal.", 0, 0,
        NULL);

@@ -148,13 +148,14 @@ exits "reader that went away" 3 sh -c '{ "$1" -c lines/audit.conf log -r good.js
 
 # ---- a journal that another process has ----
 configure busy
+sed 's/journal = {/& slots = 1;/' busy/audit.conf >busy/one.conf
 mkfifo fifo
-"$aw" -c busy/audit.conf log -q <fifo 2>holder.err &
+"$aw" -c busy/one.conf log -q <fifo 2>holder.err &
 holder=$!
 exec 3>fifo
 echo "$one" >&3
 wait_until 20 test -s busy/audit.jsonl || fail "the holder works" "$(cat holder.err)"
-exits "journal in use" 3 "$aw" -c busy/audit.conf log good.jsonl
+exits "journal in use" 3 "$aw" -c busy/one.conf log good.jsonl
 pid=$(sed -n 's/.*process \([0-9]*\);.*/\1/p' err)
 is "the pid that has it" "$holder" "$pid"
 exec 3>&-

@@ -1,0 +1,11 @@
+/* thread.h - starting our own threads. SPDX-License-Identifier: Apache-2.0 */
+#ifndef AW_THREAD_H
+#define AW_THREAD_H
+
+#include <pthread.h>
+
+/* All signals blocked: those are the application's. name: for people who look at the process; cut at 15 bytes. 0 or
+ * -errno. */
+int thread_start(pthread_t *ret, void *(*fn)(void *), void *arg, const char *name);
+
+#endif
