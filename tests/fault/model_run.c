@@ -81,11 +81,12 @@ void model_open(void)
                                   .started = W.sinks,
                                   .sinks = sinks,
                                   .required = required,
-                                  .fork_generation = logger_fork_generation(),
+                                  .fork_generation = fork_generation(),
                                   .metrics = metrics};
     if (W.verbose)
         W.core.diag.fn = say;
-    W.logger.core = &W.core;
+    W.logger.root = &W.logger;
+    atomic_init(&W.logger.core, &W.core);
     model_trace("the process begins");
     check(delivery_watch_init(&W.core.watch), "delivery_watch_init()");
     if (W.drops)
