@@ -319,7 +319,10 @@ struct aw_sink_class {
 /* ---- sink extensions ---------------------------------------------------------------------------------------------*/
 
 /* A sink that can read its own tail says where it stands, so that after a crash nothing is written twice. Called by the
- * host after start(), when what was in doubt is committed or rolled back, and before the first write(). Since 1.0. */
+ * host after start(), when what was in doubt is committed or rolled back, and before the first write(). Such a sink
+ * takes events in order: write() stops at the first one that it does not store, rejected ones included, and leaves the
+ * later ones UNKNOWN; it is called again at once. Else a crash between a rejection and the host's dead letter would
+ * leave the position behind an event that nobody has. Since 1.0. */
 #define AW_EXT_SINK_POSITION "auditwell.sink.position/1"
 struct aw_position {
     uint32_t struct_size;

@@ -185,8 +185,11 @@ int32_t sf_write(void *sink, const struct aw_batch *batch, struct aw_result *res
         s->skip_lo = s->skip_hi = 0;
     job.earlier = s->size > s->durable_size;
     uint64_t now = s->rotate_interval != 0 ? s->host->now_ns() : 0;
-    for (size_t i = 0; r == AW_OK && i < batch->count; i++)
+    bool refused = false; /* position() must not pass one before the host has it among its dead letters */
+    for (size_t i = 0; r == AW_OK && i < batch->count && !refused; i++) {
         r = put(s, &job, i, now);
+        refused = job.status[i] == AW_EVENT_REJECTED;
+    }
     if (s->fd >= 0 && s->buffered > 0) {
         int32_t w = drain(s, &job);
         r = r == AW_OK ? w : r;

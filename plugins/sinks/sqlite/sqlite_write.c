@@ -125,7 +125,8 @@ int sq_end(struct sqlite_sink *s)
     return rc;
 }
 
-/* All events of the batch up to the deadline. SQLITE_OK: committed. */
+/* All events of the batch up to the deadline, or up to one that is refused: position() must not pass that one before
+ * the host has it among its dead letters. SQLITE_OK: committed. */
 static int run_transaction(struct sqlite_sink *s, struct sq_job *job)
 {
     int rc = sq_exec(s, "BEGIN IMMEDIATE");
@@ -133,13 +134,14 @@ static int run_transaction(struct sqlite_sink *s, struct sq_job *job)
         if (i % DEADLINE_STEP == DEADLINE_STEP - 1 && s->deadline_ns != 0 && s->host->mono_ns() >= s->deadline_ns)
             break; /* what is in is committed, the rest comes again */
         job->end = i + 1;
-        if (job->status[i] == AW_EVENT_REJECTED)
-            continue;
-        rc = sq_insert_event(s, job, i);
+        if (job->status[i] != AW_EVENT_REJECTED)
+            rc = sq_insert_event(s, job, i);
         if (rc == SQLITE_ABORT) { /* a trigger's RAISE(ROLLBACK): once more without that row */
             sq_forget(job);
             rc = sq_exec(s, "BEGIN IMMEDIATE");
             i = SIZE_MAX;
+        } else if (job->status[i] == AW_EVENT_REJECTED) {
+            break;
         }
     }
     if (rc != SQLITE_OK)
@@ -192,8 +194,10 @@ static int32_t finish(struct sqlite_sink *s, struct sq_job *job)
         s->host->metric_add(s->host, s->metric_duplicates, (double)job->duplicates);
     s->host->metric_add(s->host, s->metric_transactions, 1);
     sq_set_health(s, AW_OK, "");
-    return job->end < job->batch->count ? aw_host_error(s->host, AW_E_TIMEOUT, "%s: the deadline passed", s->path)
-                                        : AW_OK;
+    bool refused = job->end > 0 && job->status[job->end - 1] == AW_EVENT_REJECTED;
+    return job->end < job->batch->count && !refused
+               ? aw_host_error(s->host, AW_E_TIMEOUT, "%s: the deadline passed", s->path)
+               : AW_OK;
 }
 
 int32_t sq_fail_transaction(struct sqlite_sink *s, int rc, const struct sq_job *job, const char *what)

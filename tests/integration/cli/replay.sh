@@ -157,7 +157,7 @@ mkfifo fifo
 "$aw" -c audit.conf log -q <fifo 2>/dev/null &
 holder=$!
 exec 3>fifo
-wait_until 20 sh -c '"$1" journal inspect -c audit.conf >/dev/null 2>&1; "$1" log -c audit.conf </dev/null 2>&1 | grep -q "pid\|process"' sh "$aw" || fail "the holder has the journal"
+wait_until 20 sh -c '"$1" stats -c audit.conf | grep -q "process *$2, since [^;]*\$"' sh "$aw" "$holder" || fail "the holder has the journal"
 run "$aw" deadletter replay -c audit.conf --sink box
 has "it is said that there is no record" err "this replay cannot be recorded"
 exec 3>&-
