@@ -322,6 +322,8 @@ int core_build(struct logger_core *core, int settings_rc, uint32_t slot)
     if (rc == 0 && !check)
         reserved = slot == SLOTS_ANY ? slots_reserve(core->settings, 0, &core->lock)
                                      : slots_reserve_one(core->settings, slot, &core->lock);
+    if (reserved == AW_ERR_BUSY && slot != SLOTS_ANY && !core->adopted)
+        reserved = 0; /* opening it says which process has it */
     int parts = create_parts(core);
     rc = rc ? rc : parts ? parts : reserved;
     if (rc != 0 || check)
