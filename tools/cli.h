@@ -180,8 +180,11 @@ extern bool out_reader_may_leave;
 /* Flushes stdout. code, or EXIT_UNREADABLE when not everything could be written. */
 int out_finish(int code);
 /* Set by SIGINT, SIGTERM and SIGHUP after out_catch_signals(): the signal's number. */
-extern volatile int out_signal;
+extern volatile int out_signal, out_signal_count;
 void out_catch_signals(void);
+/* SIGHUP sets this instead: reopen. */
+extern volatile int out_hangup;
+void out_catch_hangup(void);
 
 /* ---- progress on stderr (progress.c) ----------------------------------------------------------------------------- */
 struct progress {

@@ -216,6 +216,10 @@ static void over_limit(struct job *job, struct source *src)
  * grow. false: nothing more comes (end, error or signal). */
 static bool fill(struct job *job, struct source *src)
 {
+    if (out_hangup) {
+        out_hangup = 0;
+        (void)aw_reopen(job->logger); /* each sink says what is wrong with it */
+    }
     if (src->start > 0) {
         memmove(src->buf, src->buf + src->start, src->end - src->start);
         src->end -= src->start;
@@ -452,8 +456,8 @@ static void deliver(struct job *job)
 {
     uint64_t now = progress_now_ns();
     uint64_t until = job->timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)job->timeout_ms * 1000000u;
-    int r = AW_ERR_TIMEOUT;
-    while (r == AW_ERR_TIMEOUT && !out_signal && (now = progress_now_ns()) < until) {
+    int r = AW_ERR_TIMEOUT, signals = out_signal_count; /* one that ended the reading does not end this */
+    while (r == AW_ERR_TIMEOUT && out_signal_count == signals && (now = progress_now_ns()) < until) {
         uint64_t left_ms = (until - now) / 1000000u;
         r = aw_flush(job->logger, left_ms < 200 ? (int)left_ms : 200);
         if (r == AW_ERR_TIMEOUT)
@@ -516,6 +520,8 @@ static int run(struct job *job, const struct aw_builder *builder)
         return out_failure("open", r);
     (void)out_problems("auditwell: "); /* warnings */
     out_catch_signals();
+    if (!builder)
+        out_catch_hangup();
     progress_start(&job->progress, "events", builder ? 0 : total_size(args), job->quiet);
     if (builder) {
         log_one(job, builder);

@@ -19,7 +19,7 @@
 static bool stdout_terminal, stderr_terminal, stdout_color, utf8;
 static int write_errno;
 bool out_reader_may_leave;
-volatile int out_signal;
+volatile int out_signal, out_signal_count, out_hangup;
 
 /* A descriptor that is closed at start would be given to the next file opened, and our output written into it. It is
  * taken by one on which the missing direction fails, so that using it is still an error. */
@@ -172,6 +172,13 @@ int out_finish(int code)
 static void on_signal(int number)
 {
     out_signal = number;
+    out_signal_count++;
+}
+
+static void on_hangup(int number)
+{
+    (void)number;
+    out_hangup = 1;
 }
 
 void out_catch_signals(void)
@@ -180,5 +187,12 @@ void out_catch_signals(void)
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+}
+
+void out_catch_hangup(void)
+{
+    struct sigaction action = {.sa_handler = on_hangup};
+    (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGHUP, &action, NULL);
 }

@@ -185,6 +185,11 @@ child=$!
 exec 3>fifo2
 echo "$one" >&3
 if wait_until 20 test -s signal/audit.jsonl; then
+    mv signal/audit.jsonl signal/first.jsonl
+    kill -HUP "$child"
+    wait_until 20 test -f signal/audit.jsonl && pass "SIGHUP: the store is opened anew" || fail "SIGHUP: the store is opened anew"
+    cat signal/audit.jsonl >>signal/first.jsonl # as it was, for what follows
+    mv signal/first.jsonl signal/audit.jsonl
     kill -TERM "$child"
     wait "$child"
     is "SIGTERM ends it as a signal" 143 $?
