@@ -135,6 +135,13 @@ static void be_child(int n)
     harness_end_child(good ? 0 : 1);
 }
 
+static void stop_producers(const pthread_t threads[2])
+{
+    atomic_store(&stop_producing, true);
+    for (int i = 0; i < 2; i++)
+        CU_ASSERT_EQUAL(pthread_join(threads[i], NULL), 0);
+}
+
 static void forked_children_log(void)
 {
     struct slots_rig r;
@@ -144,6 +151,12 @@ static void forked_children_log(void)
     CU_ASSERT_EQUAL_FATAL(slots_open_with(&r, 0, &shared), AW_SUCCESS);
     for (int i = 0; i < 2; i++)
         CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, produce, NULL), 0);
+    if (HARNESS_FORKS_QUIETLY) {
+        (void)usleep(100000);
+        stop_producers(threads);
+        CU_ASSERT_EQUAL(aw_flush(shared, PATIENCE_MS), 0);
+        (void)usleep(300000);
+    }
     for (int i = 0; i < CHILDREN; i++) {
         (void)usleep(2000);
         pids[i] = fork();
@@ -152,9 +165,8 @@ static void forked_children_log(void)
     }
     for (int i = 0; i < CHILDREN; i++)
         CU_ASSERT_EQUAL(slots_ended(pids[i]), 0);
-    atomic_store(&stop_producing, true);
-    for (int i = 0; i < 2; i++)
-        CU_ASSERT_EQUAL(pthread_join(threads[i], NULL), 0);
+    if (!HARNESS_FORKS_QUIETLY)
+        stop_producers(threads);
     CU_ASSERT_EQUAL(aw_close(shared, PATIENCE_MS), 0);
     CU_ASSERT(atomic_load(&produced) > 0);
     slots_check_slot(&r, 0, (uint64_t)atomic_load(&produced));
@@ -214,22 +226,23 @@ static void orphans_are_adopted(unsigned orphan)
 {
     struct slots_rig r;
     struct aw_logger *holder = NULL;
-    int ready[2];
+    int ready[2], go[2];
     char c = 0;
     slots_configure(&r, orphan ? "orphan1" : "orphan0", "", "");
     CU_ASSERT_EQUAL_FATAL(pipe(ready), 0);
-    if (orphan)
-        CU_ASSERT_EQUAL_FATAL(slots_open_with(&r, AW_OPEN_NO_SINKS, &holder),
-                              AW_SUCCESS); /* has slot 0, adopts nothing */
+    CU_ASSERT_EQUAL_FATAL(pipe(go), 0);
     pid_t pid = fork();
     if (pid == 0) {
         struct aw_logger *gone;
-        if (slots_open_with(&r, AW_OPEN_NO_SINKS, &gone) != 0 || slots_log_many(gone, "gone", 40) != 0 ||
-            write(ready[1], "x", 1) != 1)
+        if (read(go[0], &c, 1) != 1 || slots_open_with(&r, AW_OPEN_NO_SINKS, &gone) != 0 ||
+            slots_log_many(gone, "gone", 40) != 0 || write(ready[1], "x", 1) != 1)
             harness_end_child(1);
         slots_wait_for_ever();
     }
     (void)close(ready[1]);
+    if (orphan)
+        CU_ASSERT_EQUAL_FATAL(slots_open_with(&r, AW_OPEN_NO_SINKS, &holder), 0); /* has slot 0, adopts nothing */
+    CU_ASSERT_EQUAL_FATAL(write(go[1], "x", 1), 1);
     CU_ASSERT_EQUAL_FATAL(read(ready[0], &c, 1), 1);
     if (!orphan) { /* now that slot 0 has one that will be gone */
         CU_ASSERT_EQUAL_FATAL(slots_open_with(&r, 0, &r.logger), AW_SUCCESS);
@@ -245,6 +258,8 @@ static void orphans_are_adopted(unsigned orphan)
     CU_ASSERT_EQUAL(aw_close(r.logger, PATIENCE_MS), 0);
     slots_check_slot(&r, orphan, 40);
     (void)close(ready[0]);
+    (void)close(go[0]);
+    (void)close(go[1]);
 }
 
 static void a_slot_that_was_left_is_adopted(void)

@@ -36,6 +36,18 @@ void harness_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /
 bool harness_slow(void);
 /* _exit() of a forked child whose parent has threads. valgrind would look for leaks there, and find what only those
  * threads, which the child does not have, knew of. */
+/* The sanitizers' allocators have locks that a fork does not care for (glibc's does): whoever forks and lets the child
+ * allocate has no busy threads then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HARNESS_FORKS_QUIETLY 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HARNESS_FORKS_QUIETLY 1
+#endif
+#endif
+#ifndef HARNESS_FORKS_QUIETLY
+#define HARNESS_FORKS_QUIETLY 0
+#endif
 void harness_end_child(int status) __attribute__((noreturn));
 
 #define HARNESS_MAIN(suite, ...)                                                                                       \
