@@ -368,7 +368,6 @@ static void culprit_of_a_batch_is_isolated(void)
     CU_ASSERT_EQUAL(fake.seen_count, 99);
     CU_ASSERT_EQUAL(stats(&r).rejected_total, 1);
     CU_ASSERT_EQUAL(stats(&r).written_total, 99);
-    CU_ASSERT(stats(&r).retries_total > 50); /* with each half that was refused */
     CU_ASSERT_EQUAL(stats(&r).imbalance, 0);
     close_rig(&r);
 }
