@@ -406,8 +406,7 @@ static bool run(struct trial *t)
 
 int main(int argc, char **argv)
 {
-    static struct trial t = {
-        .kills = 100, .threads = 3, .events = 500, .wait_seconds = 300, .action = "trial.event"};
+    static struct trial t = {.kills = 100, .threads = 3, .events = 500, .wait_seconds = 300, .action = "trial.event"};
     t.parent = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
     if (getrandom(&t.seed, 4, 0) != 4) /* short enough to be typed again */
         die("getrandom");

@@ -75,6 +75,7 @@ static void killed_among_several(void)
 {
     struct slots_rig r;
     pid_t pids[WORKERS];
+    int lives[WORKERS];
     unsigned char(*seen)[EVENTS_MAX] = calloc(LIVES, sizeof *seen);
     unsigned long long owed = 0, missing = 1, twice = 0;
     uint64_t seed = harness_seed();
@@ -84,14 +85,16 @@ static void killed_among_several(void)
     CU_ASSERT_FATAL(accepted != MAP_FAILED);
     slots_configure(&r, "killed", "", "");
     for (int i = 0; i < WORKERS; i++)
-        pids[i] = start_worker(&r, life++);
+        pids[i] = start_worker(&r, lives[i] = life++);
     while (life < LIVES) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         (void)usleep(5000 + (useconds_t)(seed >> 40) % 40000);
         int i = (int)(seed >> 33) % WORKERS;
+        for (int ms = 0; seed >> 63 && ms < 10000 && atomic_load(&accepted[lives[i]]) == 0; ms++)
+            (void)usleep(1000); /* half of them are killed while they log, however slow the machine is */
         CU_ASSERT_EQUAL(kill(pids[i], SIGKILL), 0);
         (void)slots_ended(pids[i]);
-        pids[i] = start_worker(&r, life++);
+        pids[i] = start_worker(&r, lives[i] = life++);
     }
     (void)usleep(20000);
     for (int i = 0; i < WORKERS; i++) {
@@ -116,8 +119,11 @@ static void killed_among_several(void)
     CU_ASSERT(owed > 0);
     CU_ASSERT_EQUAL(count_missing(seen), 0);
     CU_ASSERT_EQUAL(twice, 0);
-    for (unsigned slot = 0; slot < WORKERS; slot++)
-        slots_check_slot(&r, slot, (uint64_t)slots_count_in(&r, slot, "\n"));
+    for (unsigned slot = 0; slot < WORKERS; slot++) {
+        int lines = slots_count_in(&r, slot, "\n");
+        if (lines > 0) /* else nobody got so far there */
+            slots_check_slot(&r, slot, (uint64_t)lines);
+    }
     CU_ASSERT_EQUAL(munmap((void *)accepted, LIVES * sizeof *accepted), 0);
     free(seen);
 }
