@@ -48,7 +48,7 @@ static pid_t start_worker(const struct slots_rig *r, int life)
 static void count_all(const struct slots_rig *r, unsigned char (*seen)[EVENTS_MAX])
 {
     memset(seen, 0, LIVES * sizeof *seen);
-    for (unsigned slot = 0; slot <= WORKERS; slot++) {
+    for (unsigned slot = 0; slot < SLOTS_SEEN; slot++) {
         char name[40] = "trail.jsonl";
         if (slot)
             snprintf(name, sizeof name, "trail.slot%u.jsonl", slot);
@@ -119,7 +119,7 @@ static void killed_among_several(void)
     CU_ASSERT(owed > 0);
     CU_ASSERT_EQUAL(count_missing(seen), 0);
     CU_ASSERT_EQUAL(twice, 0);
-    for (unsigned slot = 0; slot < WORKERS; slot++) {
+    for (unsigned slot = 0; slot < SLOTS_SEEN; slot++) {
         int lines = slots_count_in(&r, slot, "\n");
         if (lines > 0) /* else nobody got so far there */
             slots_check_slot(&r, slot, (uint64_t)lines);

@@ -10,6 +10,8 @@
 #include <sys/types.h>
 
 #define PATIENCE_MS 60000
+/* Who looks at a slot while another process wants it makes that one take the next: there can be more than processes. */
+#define SLOTS_SEEN 16u
 
 struct slots_rig {
     char dir[300], conf[2500];
