@@ -49,13 +49,13 @@ plugin_path = "$top_builddir/tests/integration/cli/.libs";
 sinks = ( { plugin = "plain"; path = "$work/real/forgetful.jsonl"; } );
 EOF
 rm "$work/etc/conf.d/10-sinks.conf"
-trial -c "$work/etc/forgetful.conf" -n 2
-[ $? -eq 1 ] && grep -q '^fault trial: tried=2 lost=[1-9][0-9]* ' "$work/out"
+trial -c "$work/etc/forgetful.conf" -n 8
+[ $? -eq 1 ] && grep -q '^fault trial: tried=8 lost=[1-9][0-9]* ' "$work/out"
 result $? "a sink that loses events is found out"
 
 # One that has no ids, and gets again what was under way when the process was killed.
 sed 's/forgetful/keyless/' "$work/etc/forgetful.conf" >"$work/etc/keyless.conf"
-trial -c "$work/etc/keyless.conf" -n 5 -r plain
+trial -c "$work/etc/keyless.conf" -n 8 -r plain
 result $? "a sink that keeps no ids may have events again when -r says so, and has all"
 
 # Its store is nowhere that could be led elsewhere.
@@ -66,7 +66,7 @@ EOF
 trial -c "$work/etc/remote.conf" -n 1
 [ $? -eq 2 ] && grep -q 'sink "far" (plugin m_good) keeps its events where no path says' "$work/err" && ! grep -q '^fault' "$work/out"
 result $? "a sink with a store elsewhere is refused"
-trial -c "$work/etc/remote.conf" -n 1 -a far
+trial -c "$work/etc/remote.conf" -n 8 -a far
 [ $? -eq 1 ] && grep -q 'WRITES TO ITS REAL STORE' "$work/out" && grep -q 'far: NOT JUDGED' "$work/out" &&
     grep -q 'no sink can be read back: nothing is shown' "$work/out"
 result $? "unless it is named; when nothing can be read back, nothing is shown"
