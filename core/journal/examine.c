@@ -21,6 +21,7 @@ struct examination {
     const struct examiner *fn;
     const char *path;
     int dirfd, quarantine_dirfd;
+    bool again;                   /* this is the second look: look_again() */
     bool trimmed;                 /* the segment before was removed while others were read */
     struct examine_finding *held; /* findings of headers and files; their texts are malloc'd */
     size_t held_count;
@@ -390,6 +391,17 @@ static int give_damages(struct examination *x, struct seq_set *unexplained)
     return rc;
 }
 
+static int look(const char *path, const struct examiner *examiner, bool again, struct examine_state *ret);
+
+/* Of a journal that is being written, files are read one after the other while events go from the ring to the files:
+ * what one look does not find, another does, unless it is really missing. */
+static bool is_there_now(const struct examination *x)
+{
+    static const struct examiner quiet;
+    struct examine_state state;
+    return x->state->live_pid && !x->again && look(x->path, &quiet, true, &state) == 0 && state.missing == 0;
+}
+
 static int give_missing(struct examination *x)
 {
     struct recovery *r = &x->r;
@@ -412,6 +424,10 @@ static int give_missing(struct examination *x)
         rc = seqset_add(&known, r->missing.ranges[i].first, r->missing.ranges[i].last);
     for (size_t i = 0; i < fresh.count && rc == 0; i++)
         rc = seqset_remove(&known, fresh.ranges[i].first, fresh.ranges[i].last);
+    if (rc == 0 && unexplained.count > 0 && is_there_now(x)) {
+        seqset_free(&unexplained);
+        seqset_free(&fresh);
+    }
     x->state->missing = seqset_total(&fresh);
     x->state->known_missing = seqset_total(&known);
     if (rc == 0 && unexplained.count > 0)
@@ -494,11 +510,12 @@ static void release(struct examination *x)
         (void)fs_close(x->dirfd);
 }
 
-int journal_examine(const char *path, const struct examiner *examiner, struct examine_state *ret)
+static int look(const char *path, const struct examiner *examiner, bool again, struct examine_state *ret)
 {
     void *memory = NULL;
     *ret = (struct examine_state){.ring = -ENOENT};
     struct examination x = {.state = ret, .fn = examiner, .path = path, .dirfd = -1, .quarantine_dirfd = -1};
+    x.again = again;
     if (posix_memalign(&memory, _Alignof(struct journal), sizeof(struct journal)) != 0)
         return -ENOMEM;
     x.r.j = memset(memory, 0, sizeof(struct journal));
@@ -513,4 +530,9 @@ int journal_examine(const char *path, const struct examiner *examiner, struct ex
     }
     release(&x);
     return rc;
+}
+
+int journal_examine(const char *path, const struct examiner *examiner, struct examine_state *ret)
+{
+    return look(path, examiner, false, ret);
 }
