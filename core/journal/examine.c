@@ -21,7 +21,6 @@ struct examination {
     const struct examiner *fn;
     const char *path;
     int dirfd, quarantine_dirfd;
-    bool again;                   /* this is the second look: look_again() */
     bool trimmed;                 /* the segment before was removed while others were read */
     struct examine_finding *held; /* findings of headers and files; their texts are malloc'd */
     size_t held_count;
@@ -391,17 +390,6 @@ static int give_damages(struct examination *x, struct seq_set *unexplained)
     return rc;
 }
 
-static int look(const char *path, const struct examiner *examiner, bool again, struct examine_state *ret);
-
-/* Of a journal that is being written, files are read one after the other while events go from the ring to the files:
- * what one look does not find, another does, unless it is really missing. */
-static bool is_there_now(const struct examination *x)
-{
-    static const struct examiner quiet;
-    struct examine_state state;
-    return x->state->live_pid && !x->again && look(x->path, &quiet, true, &state) == 0 && state.missing == 0;
-}
-
 static int give_missing(struct examination *x)
 {
     struct recovery *r = &x->r;
@@ -412,6 +400,13 @@ static int give_missing(struct examination *x)
         rc = seqset_add(&fresh, r->missing.ranges[i].first, r->missing.ranges[i].last);
         if (rc == 0)
             rc = seqset_add(&unexplained, r->missing.ranges[i].first, r->missing.ranges[i].last);
+    }
+    /* Snapshots tell of events that were still in the ring when they were written. In a journal in use, what follows
+     * the newest event that was seen has been on its way from the ring to a segment since. */
+    if (rc == 0 && x->state->live_pid) {
+        rc = seqset_remove(&fresh, r->newest + 1, UINT64_MAX);
+        if (rc == 0)
+            rc = seqset_remove(&unexplained, r->newest + 1, UINT64_MAX);
     }
     if (rc == 0)
         rc = give_damages(x, &unexplained);
@@ -424,10 +419,8 @@ static int give_missing(struct examination *x)
         rc = seqset_add(&known, r->missing.ranges[i].first, r->missing.ranges[i].last);
     for (size_t i = 0; i < fresh.count && rc == 0; i++)
         rc = seqset_remove(&known, fresh.ranges[i].first, fresh.ranges[i].last);
-    if (rc == 0 && unexplained.count > 0 && is_there_now(x)) {
-        seqset_free(&unexplained);
-        seqset_free(&fresh);
-    }
+    if (rc == 0 && x->state->live_pid)
+        rc = seqset_remove(&known, r->newest + 1, UINT64_MAX);
     x->state->missing = seqset_total(&fresh);
     x->state->known_missing = seqset_total(&known);
     if (rc == 0 && unexplained.count > 0)
@@ -510,12 +503,11 @@ static void release(struct examination *x)
         (void)fs_close(x->dirfd);
 }
 
-static int look(const char *path, const struct examiner *examiner, bool again, struct examine_state *ret)
+int journal_examine(const char *path, const struct examiner *examiner, struct examine_state *ret)
 {
     void *memory = NULL;
     *ret = (struct examine_state){.ring = -ENOENT};
     struct examination x = {.state = ret, .fn = examiner, .path = path, .dirfd = -1, .quarantine_dirfd = -1};
-    x.again = again;
     if (posix_memalign(&memory, _Alignof(struct journal), sizeof(struct journal)) != 0)
         return -ENOMEM;
     x.r.j = memset(memory, 0, sizeof(struct journal));
@@ -530,9 +522,4 @@ static int look(const char *path, const struct examiner *examiner, bool again, s
     }
     release(&x);
     return rc;
-}
-
-int journal_examine(const char *path, const struct examiner *examiner, struct examine_state *ret)
-{
-    return look(path, examiner, false, ret);
 }
