@@ -175,8 +175,10 @@ int dl_file_begin(struct deadletter *dl)
 
 void dl_file_end(struct deadletter *dl)
 {
-    if (dl->head_fd >= 0)
-        (void)fs_close(dl->head_fd); /* and with it the lock; what had to be on disk was synced */
+    if (dl->head_fd >= 0) {
+        (void)fs_unlock(dl->head_fd); /* a child that was forked meanwhile would keep the lock */
+        (void)fs_close(dl->head_fd);  /* what had to be on disk was synced */
+    }
     dl->head_fd = -1;
 }
 

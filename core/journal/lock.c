@@ -80,8 +80,10 @@ void journal_lock_release(struct journal_lock *lock)
 {
     pthread_mutex_lock(&held_lock);
     forget(lock);
-    if (lock->fd >= 0)
+    if (lock->fd >= 0) {
+        (void)fs_unlock(lock->fd); /* at once, also if a child was forked between taking and holding it */
         (void)fs_close(lock->fd);
+    }
     lock->fd = -1;
     pthread_mutex_unlock(&held_lock);
 }
