@@ -5,7 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 module=$top_builddir/tests/integration/cli/.libs/sink_picky.so
 [ -f "$module" ] || { echo "Bail out! the test's plugin is not built: $module"; exit 1; }
-have_plugin file || { echo "1..0 # SKIP the sink file is not built"; exit 0; }
 mkdir plugins && cp "$module" plugins/ && chmod 755 plugins && chmod 644 plugins/sink_picky.so
 AUDITWELL_PLUGIN_PATH=$work/plugins${AUDITWELL_PLUGIN_PATH:+:$AUDITWELL_PLUGIN_PATH}
 export AUDITWELL_PLUGIN_PATH
