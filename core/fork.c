@@ -14,7 +14,7 @@
 static _Atomic unsigned generation = 1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one thread of the child makes the new core */
 
-/* Those whose sinks are started. live_lock. */
+/* Those that have a journal. live_lock. */
 static pthread_mutex_t live_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct logger_core *live;
 
@@ -53,9 +53,11 @@ static void in_parent(void)
 /* Whether the child logs or not: what it inherited must not keep stores locked when its parent is gone. */
 static void in_child(void)
 {
-    for (const struct logger_core *core = live; core; core = core->next_live)
+    for (const struct logger_core *core = live; core; core = core->next_live) {
         for (size_t i = 0; i < core->started; i++)
             delivery_drop_inherited(core->sinks[i]);
+        metrics_drop_inherited(core->metrics);
+    }
     live = NULL;
     pthread_mutex_unlock(&live_lock);
     plugin_after_fork();

@@ -76,7 +76,7 @@ void core_leave_behind(struct logger_core *core);
 
 /* ---- fork.c ---- */
 void fork_prepare(void); /* once: what has to happen at a fork */
-/* From start_sinks() to before their end: in a forked child their plugins' after_fork() is called. */
+/* From the opened journal to before the end: in a forked child their plugins' after_fork() is called. */
 void fork_watch(struct logger_core *core);
 void fork_unwatch(const struct logger_core *core);
 /* A number that differs in every forked child. */

@@ -301,12 +301,12 @@ static int open_slot(struct logger_core *core, bool any)
 
 static int run(struct logger_core *core)
 {
+    fork_watch(core);
     int rc = open_gaps(core);
     if (rc == 0)
         rc = attach_sinks(core);
     if (rc != 0 || (core->open_flags & AW_OPEN_NO_SINKS))
         return rc;
-    fork_watch(core);
     rc = start_sinks(core);
     return rc ? rc : foster_start(core, &core->foster);
 }

@@ -227,6 +227,12 @@ int fs_unlock(int fd)
     return lock_file(fd, LOCK_UN);
 }
 
+int fs_map_blank(void *at, size_t len)
+{
+    return mmap(at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ? -errno
+                                                                                                               : 0;
+}
+
 int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret)
 {
     void *p = mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, (off_t)offset);

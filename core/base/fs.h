@@ -31,9 +31,10 @@ int fs_unlinkat(int dirfd, const char *name);
 /* mode for what is made; existing directories are left as they are. What is made, and path in any case, has its name on
  * disk then: whoever made it may have died before that. A parent that may not be read is not synced. */
 int fs_mkdir_p(const char *path, mode_t mode);
-int fs_lock(int fd);        /* flock exclusive, does not wait: -EWOULDBLOCK */
-int fs_lock_shared(int fd); /* the same, shared */
-int fs_unlock(int fd);      /* at once, also while a mapping or a forked child keeps the file open */
+int fs_lock(int fd);                    /* flock exclusive, does not wait: -EWOULDBLOCK */
+int fs_lock_shared(int fd);             /* the same, shared */
+int fs_unlock(int fd);                  /* at once, also while a mapping or a forked child keeps the file open */
+int fs_map_blank(void *at, size_t len); /* in place of a mapping: zeros of this process alone */
 int fs_map_shared(int fd, void *at, size_t len, uint64_t offset, void **ret); /* MAP_SHARED; at != NULL: MAP_FIXED */
 int fs_map_reserve(size_t len, void **ret);                                   /* PROT_NONE address space */
 int fs_map_memory(size_t len, void **ret);                                    /* zeros that belong to no file */

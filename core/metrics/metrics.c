@@ -141,6 +141,15 @@ int metrics_share(struct metrics *m, const char *directory, const uint8_t boot_i
     return 0;
 }
 
+void metrics_drop_inherited(struct metrics *m)
+{
+    if (!m || m->fd < 0)
+        return;
+    (void)fs_map_blank(m->header, m->size); /* a plugin may still count in it; fails never over a mapping */
+    (void)fs_close(m->fd);
+    m->fd = -1;
+}
+
 void metrics_ended(struct metrics *m)
 {
     atomic_store_explicit(&m->header->ended_ns, clock_real_ns(), memory_order_relaxed);

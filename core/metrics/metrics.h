@@ -33,6 +33,8 @@ void metrics_name_sink(struct metrics *metrics, size_t sink, const char *name, c
 int metrics_share(struct metrics *metrics, const char *directory, const uint8_t boot_id[16], uint64_t first_seq);
 /* The journal is closed: what is there is final, and the process does not count as running any more, even if a thread
  * that does not come back still holds the memory. */
+/* In a forked child: neither counts in the parent's figures nor makes it seem to run when it is gone. */
+void metrics_drop_inherited(struct metrics *metrics);
 void metrics_ended(struct metrics *metrics);
 
 static inline void metrics_count(struct metrics *m, enum metrics_counter which, uint64_t n)

@@ -212,6 +212,14 @@ static void a_silent_child_disturbs_nothing(void)
     CU_ASSERT_EQUAL_FATAL(read(ready[0], &child, sizeof child), (ssize_t)sizeof child);
     CU_ASSERT_EQUAL(kill(parent, SIGKILL), 0);
     (void)slots_ended(parent);
+    struct aw_metrics *m;
+    struct aw_metrics_info info = {.struct_size = sizeof info, .running = 1};
+    char journal[400];
+    snprintf(journal, sizeof journal, "%s/journal", r.dir);
+    CU_ASSERT_EQUAL_FATAL(aw_metrics_open_path(NULL, journal, &m), AW_SUCCESS);
+    CU_ASSERT_EQUAL(aw_metrics_info(m, &info), AW_SUCCESS);
+    CU_ASSERT_EQUAL(info.running, 0);
+    aw_metrics_free(m);
     /* slot 0 is free, and so are its stores */
     CU_ASSERT_EQUAL_FATAL(slots_open_with(&r, AW_OPEN_FIRST_SLOT, &r.logger), AW_SUCCESS);
     CU_ASSERT_EQUAL(slots_log_many(r.logger, "c", 5), 0);
