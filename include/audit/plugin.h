@@ -405,6 +405,68 @@ struct aw_sink_transaction {
     /* ABI 1.0 ends here */
 };
 
+/* Asking the store itself whether delivery would work, for `auditwell check`. Since 1.0. */
+#define AW_EXT_SINK_PROBE "auditwell.sink.probe/1"
+struct aw_sink_probe {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* [control] On a created instance that was not started. Connects and authenticates, and looks whether the table,
+     * stream or topic is there, fits, and may be written; stores nothing, creates nothing, disturbs no writer. Returns
+     * by the deadline. AW_OK; AW_E_CONFIG: somebody has to change something, and the error text says what;
+     * AW_E_UNAVAILABLE, AW_E_TIMEOUT: cannot be reached now. */
+    int32_t (*probe)(void *sink, uint64_t deadline_ns);
+    /* ABI 1.0 ends here */
+};
+
+/* Making in a store what write() needs, or bringing an older layout up to date, for `auditwell migrate`: it may need
+ * more rights than writing. Since 1.0. */
+#define AW_EXT_SINK_MIGRATE "auditwell.sink.migrate/1"
+#define AW_MIGRATE_DRY_RUN (1u << 0) /* only tell the steps */
+struct aw_sink_migrate {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* [control] On a created instance that was not started. step() is called with each step, one line or statement,
+     * before it is done; never called: all is up to date. What fails half-way changes nothing, or is gone on with by
+     * the next call. */
+    int32_t (*migrate)(void *sink, uint32_t flags, void (*step)(void *arg, const char *text), void *arg);
+    /* ABI 1.0 ends here */
+};
+
+/* Removing the oldest events of a store, for `auditwell retention`. The host asks for a plan, seals a record of what
+ * will go, has it stored by this sink, and only then prunes; so that a trail without its beginning verifies, and one
+ * whose beginning was cut off does not. Since 1.0. */
+#define AW_EXT_SINK_RETENTION "auditwell.sink.retention/1"
+
+/* The beginning of one chain: its oldest `count` stored events, without a gap. */
+struct aw_prune {
+    uint32_t struct_size;
+    uint32_t reserved;
+    struct aw_str scope;  /* as AW_FIELD_SCOPE */
+    struct aw_str stream; /* integrity.stream of the chain; len 0: none */
+    uint64_t count;       /* >= 1 */
+    uint64_t first_seq;   /* integrity.seq of the first and of the last of them */
+    uint64_t last_seq;
+    int64_t first_ns, last_ns; /* occurredAt of the oldest and of the newest of them, as AW_NUMBER_OCCURRED_NS */
+    char first_hash[65];       /* integrity.hash of the first and of the last of them, NUL-terminated */
+    char last_hash[65];
+    char pad[6];
+    /* ABI 1.0 ends here */
+};
+struct aw_sink_retention {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* [control] On a created instance that was not started; changes nothing. Calls found() once for each chain with
+     * events that occurred before before_ns and can go: the longest beginning of the chain in which all have, and which
+     * the store can remove (a file sink removes closed files only, a partitioned table whole partitions). What found()
+     * gets is valid during the call; it returns 0 to go on. The chain's newest event is never among them. */
+    int32_t (*plan)(void *sink, int64_t before_ns, int32_t (*found)(void *arg, const struct aw_prune *), void *arg);
+    /* [control] Removes exactly the events of the plan, or fewer, never others; *ret_removed counts them. Chains that
+     * changed since (a hash or count that does not agree) are left alone, with a warning. Safe beside a writer in
+     * another process. After a failure a new plan goes on. */
+    int32_t (*prune)(void *sink, const struct aw_prune *const *prunes, size_t count, uint64_t *ret_removed);
+    /* ABI 1.0 ends here */
+};
+
 /* ---- adapters ----------------------------------------------------------------------------------------------------
  * A request adapter maps a framework's native request into an audit context (map); a source adapter brings events in
  * (start/stop). Mandatory: name, create, destroy, and one of map or start. Since 1.0. */
