@@ -50,8 +50,26 @@ static int take_pair(struct kit_setting *list, size_t *count, const char *option
     return 0;
 }
 
-enum { PLUGIN = 1, CLASS, OPTION, SLOW, ONLY, LIST, VERIFY, HOST, CONFIG, SINK, PATIENCE, LIBRARIES, BATCH, TAP, JSON };
+enum {
+    PLUGIN = 1,
+    BASE,
+    CLASS,
+    OPTION,
+    SLOW,
+    ONLY,
+    LIST,
+    VERIFY,
+    HOST,
+    CONFIG,
+    SINK,
+    PATIENCE,
+    LIBRARIES,
+    BATCH,
+    TAP,
+    JSON
+};
 static const struct option options[] = {{"plugin", required_argument, NULL, PLUGIN},
+                                        {"base-dir", required_argument, NULL, BASE},
                                         {"class", required_argument, NULL, CLASS},
                                         {"option", required_argument, NULL, OPTION},
                                         {"slow-option", required_argument, NULL, SLOW},
@@ -93,6 +111,8 @@ static int take(struct asked *a, int c, char *value)
     int r = 0;
     if (c == PLUGIN)
         kit.plugin = value;
+    else if (c == BASE)
+        kit.base_dir = value;
     else if (c == CLASS)
         kit.class = value;
     else if (c == OPTION)
