@@ -102,6 +102,8 @@ static const char *kit_option(int id)
         return "--fail-libraries";
     case OPT_BATCH:
         return "--batch";
+    case OPT_TIME_LIMIT:
+        return "--time-limit";
     case OPT_TAP:
         return "--tap";
     default:

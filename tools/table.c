@@ -152,6 +152,7 @@ static const struct cli_option plugins_options[] = {
     {OPT_BATCH, "batch", "N", NULL, "check: events in the largest batch, default 1000"},
     {OPT_FAIL_LIBRARIES, "fail-libraries", NULL, NULL, "check: let allocations of the plugin's libraries fail, too"},
     {OPT_PATIENCE, "patience", "N", NULL, "check: multiply all time limits"},
+    {OPT_TIME_LIMIT, "time-limit", "N", NULL, "check: seconds that each check may take"},
     {OPT_TAP, "tap", NULL, NULL, "check: results in the Test Anything Protocol"},
     {0, NULL, NULL, NULL, NULL},
 };

@@ -39,11 +39,27 @@ static bool all_done(const struct kit_set *set)
     return true;
 }
 
+static size_t count_done(const struct kit_set *set)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < set->count; k++)
+        n += set->event[k].settled == KIT_DONE;
+    return n;
+}
+
 static bool deliver_round(struct kit_instance *i, struct kit_set *set, bool *started)
 {
-    if (!*started)
+    char name[128] = "";
+    size_t before = count_done(set);
+    if (!*started) {
         *started = kit_start(i) == AW_OK;
-    return *started && !kit_deliver_once(i, set, 4, 0);
+        dirty_begin(); /* what start() writes may be of a kind that needs no sync */
+    }
+    bool all = *started && !kit_deliver_once(i, set, 4, 0);
+    if (count_done(set) > before && kit_class.durability != AW_DURABLE_NEVER)
+        EXPECT(dirty_count(name, sizeof name) == 0,
+               "events were claimed to be durable, and %s was written and not synced, or its sync failed", name);
+    return all;
 }
 
 /* One life of a sink with the nth call failing. false: that call never came, or something was found. */

@@ -31,6 +31,9 @@ static void *deliver(void *arg)
         inject_gate_arm();
     for (int n = 0; n < 100 && !kit_failed() && kit_deliver_once(w->i, w->set, w->batch, 0); n++)
         ;
+    for (size_t k = 0; k < w->set->count && !kit_failed(); k++)
+        EXPECT(w->set->event[k].settled == KIT_DONE || w->set->event[k].settled == KIT_REJECTED,
+               "an event was not acknowledged on this thread: %s", kit_error(w->i));
     w->done = true;
     return NULL;
 }

@@ -92,6 +92,8 @@ bool inject_hit_memory(const void *caller)
         return false;
     if ((const char *)caller >= __executable_start && (const char *)caller < etext)
         return false; /* the kit's own */
+    if (kit_address_in_loader(caller))
+        return false; /* memory of thread-local variables: the loader ends the process without it */
     return inject_hit(INJECT_MALLOC);
 }
 
@@ -163,23 +165,18 @@ static pthread_mutex_t dirty_lock = PTHREAD_MUTEX_INITIALIZER; /* guards what fo
 static struct {
     dev_t dev;
     ino_t ino;
+    bool lost; /* a sync failed, and nothing was written since: another sync proves nothing */
     char name[128];
 } dirty[DIRTY_MAX];
 static size_t dirty_used;
-static bool tracking, synced;
+static bool tracking;
 
 void dirty_begin(void)
 {
     (void)pthread_mutex_lock(&dirty_lock);
     dirty_used = 0;
-    synced = false;
     tracking = true;
     (void)pthread_mutex_unlock(&dirty_lock);
-}
-
-bool dirty_synced(void)
-{
-    return synced;
 }
 
 static size_t dirty_find(const struct stat *st)
@@ -202,10 +199,13 @@ void inject_dirty(int fd)
         (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         (void)pthread_mutex_lock(&dirty_lock);
         size_t i = dirty_find(&st);
+        if (i < dirty_used)
+            dirty[i].lost = false;
         if (i == dirty_used && dirty_used < DIRTY_MAX) {
             dirty_used++;
             dirty[i].dev = st.st_dev;
             dirty[i].ino = st.st_ino;
+            dirty[i].lost = false;
             ssize_t n = inject_readlink(link, dirty[i].name, sizeof dirty[i].name - 1);
             dirty[i].name[n > 0 ? n : 0] = '\0';
         }
@@ -214,19 +214,34 @@ void inject_dirty(int fd)
     errno = saved;
 }
 
-void inject_clean(int fd)
+void inject_clean(int fd, bool good)
 {
     struct stat st;
     int saved = errno;
-    synced = true;
     if (tracking && inject_fstat(fd, &st) == 0) {
         (void)pthread_mutex_lock(&dirty_lock);
         size_t i = dirty_find(&st);
-        if (i < dirty_used)
+        if (i < dirty_used && !good)
+            dirty[i].lost = true;
+        else if (i < dirty_used && !dirty[i].lost)
             dirty[i] = dirty[--dirty_used];
         (void)pthread_mutex_unlock(&dirty_lock);
     }
     errno = saved;
+}
+
+/* Memory that processes share by way of a file is no storage. */
+static bool is_shared_memory(ino_t ino)
+{
+    char line[400], mode[8];
+    unsigned long number;
+    bool found = false;
+    FILE *f = fopen("/proc/self/maps", "re");
+    while (f && !found && fgets(line, sizeof line, f))
+        found = sscanf(line, "%*s %7s %*s %*s %lu", mode, &number) == 2 && number == ino && strcmp(mode, "rw-s") == 0;
+    if (f)
+        (void)fclose(f);
+    return found;
 }
 
 size_t dirty_count(char *ret_name, size_t size)
@@ -236,7 +251,7 @@ size_t dirty_count(char *ret_name, size_t size)
     for (size_t i = 0; i < dirty_used; i++) {
         struct stat st;
         /* one that was removed since need not be on the disk */
-        if (inject_stat(dirty[i].name, &st) != 0 || st.st_ino != dirty[i].ino)
+        if (inject_stat(dirty[i].name, &st) != 0 || st.st_ino != dirty[i].ino || is_shared_memory(st.st_ino))
             continue;
         if (n++ == 0)
             (void)snprintf(ret_name, size, "%s", dirty[i].name);

@@ -39,10 +39,9 @@ size_t inject_memory_used(void); /* bytes that were allocated and not freed, in 
 void watch_begin(void);
 size_t watch_end(char *ret_first, size_t size); /* how many, and the first of them */
 
-/* Which regular files were written and not synced since. */
+/* Which regular files were written and not synced since; a sync that failed counts until something is written anew. */
 void dirty_begin(void);
 size_t dirty_count(char *ret_name, size_t size);
-bool dirty_synced(void); /* some file was synced since dirty_begin() */
 
 /* The calling thread stops in its next call that reads, writes or waits, until the gate is opened. */
 void inject_gate_arm(void);

@@ -237,11 +237,8 @@ static int do_sync(int fd, int (*real)(int))
 {
     inject_saw("sync", NULL);
     inject_gate();
-    if (inject_hit(INJECT_SYNC))
-        return -1;
-    int r = inject_syncs_skipped() ? 0 : real(fd);
-    if (r == 0)
-        inject_clean(fd);
+    int r = inject_hit(INJECT_SYNC) ? -1 : inject_syncs_skipped() ? 0 : real(fd);
+    inject_clean(fd, r == 0);
     return r;
 }
 
@@ -274,13 +271,19 @@ INTERPOSED int renameat2(int a, const char *from, int b, const char *to, unsigne
 INTERPOSED int ftruncate(int fd, off_t size)
 {
     REAL(ftruncate);
-    return inject_hit(INJECT_TRUNCATE) ? -1 : real(fd, size);
+    if (inject_hit(INJECT_TRUNCATE))
+        return -1;
+    inject_dirty(fd);
+    return real(fd, size);
 }
 
 INTERPOSED int ftruncate64(int fd, off64_t size)
 {
     REAL(ftruncate64);
-    return inject_hit(INJECT_TRUNCATE) ? -1 : real(fd, size);
+    if (inject_hit(INJECT_TRUNCATE))
+        return -1;
+    inject_dirty(fd);
+    return real(fd, size);
 }
 
 /* ---- the network ---- */

@@ -23,7 +23,7 @@ bool inject_hit_memory(const void *caller);          /* as above, for an allocat
 bool inject_write_fails(size_t *ret_n);              /* else *ret_n is what to write */
 void inject_saw(const char *call, const char *path); /* path may be NULL */
 void inject_dirty(int fd);
-void inject_clean(int fd);
+void inject_clean(int fd, bool good); /* it was synced, or could not be */
 void inject_gate(void);
 bool inject_syncs_skipped(void);
 /* The C library's own, not noted. */

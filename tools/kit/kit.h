@@ -34,6 +34,7 @@ struct kit_options {
     size_t setting_count, slow_count;
     bool fail_libraries; /* allocations of the plugin's libraries fail, too, not only its own */
     unsigned patience;   /* times the usual time limits */
+    unsigned time_limit; /* of each check, in seconds; 0: its own */
     size_t batch_max;
 };
 extern struct kit_options kit;
@@ -90,6 +91,7 @@ extern const struct aw_option *kit_schema[]; /* copies, NULL-ended */
 bool kit_load(void);                         /* a finding when it cannot be loaded */
 bool kit_has_sink(void);
 bool kit_address_in_plugin(const void *address);
+bool kit_address_in_loader(const void *address);
 const char *kit_code_name(int32_t code); /* "AW_E_RETRY", or NULL */
 const char *kit_status_name(uint8_t status);
 

@@ -17,7 +17,10 @@ struct aw_sink_class kit_class;
 #define OPTIONS_MAX 256
 const struct aw_option *kit_schema[OPTIONS_MAX + 1];
 static struct aw_option copies[OPTIONS_MAX];
-static uintptr_t code_from, code_to; /* of the plugin's own file */
+struct range {
+    uintptr_t from, to;
+};
+static struct range plugin_code, loader_code; /* of the plugin's own file, and of the dynamic loader */
 
 const char *kit_code_name(int32_t code)
 {
@@ -63,23 +66,30 @@ const char *kit_status_name(uint8_t status)
 
 static int note_segments(struct dl_phdr_info *info, size_t size, void *arg)
 {
+    const char *name = info->dlpi_name ? info->dlpi_name : "";
+    struct range *range = strcmp(name, arg) == 0 ? &plugin_code : strstr(name, "/ld-") ? &loader_code : NULL;
     (void)size;
-    if (!info->dlpi_name || strcmp(info->dlpi_name, arg) != 0)
-        return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
+    for (int i = 0; range && i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *h = &info->dlpi_phdr[i];
-        uintptr_t from = info->dlpi_addr + h->p_vaddr;
-        if (h->p_type == PT_LOAD && (h->p_flags & PF_X) != 0) {
-            code_from = from;
-            code_to = from + h->p_memsz;
-        }
+        if (h->p_type == PT_LOAD && (h->p_flags & PF_X) != 0)
+            *range = (struct range){info->dlpi_addr + h->p_vaddr, info->dlpi_addr + h->p_vaddr + h->p_memsz};
     }
-    return 1;
+    return 0;
+}
+
+static bool in_range(const struct range *range, const void *address)
+{
+    return (uintptr_t)address >= range->from && (uintptr_t)address < range->to;
 }
 
 bool kit_address_in_plugin(const void *address)
 {
-    return (uintptr_t)address >= code_from && (uintptr_t)address < code_to;
+    return in_range(&plugin_code, address);
+}
+
+bool kit_address_in_loader(const void *address)
+{
+    return in_range(&loader_code, address);
 }
 
 /* auditwell_plugin_v1, or with the file's name before it, as in-tree modules have it. */

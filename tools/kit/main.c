@@ -65,6 +65,7 @@ enum {
     PATIENCE,
     LIBRARIES,
     BATCH,
+    LIMIT,
     TAP,
     JSON
 };
@@ -82,6 +83,7 @@ static const struct option options[] = {{"plugin", required_argument, NULL, PLUG
                                         {"patience", required_argument, NULL, PATIENCE},
                                         {"fail-libraries", no_argument, NULL, LIBRARIES},
                                         {"batch", required_argument, NULL, BATCH},
+                                        {"time-limit", required_argument, NULL, LIMIT},
                                         {"tap", no_argument, NULL, TAP},
                                         {"json", no_argument, NULL, JSON},
                                         {NULL, 0, NULL, 0}};
@@ -137,6 +139,8 @@ static int take(struct asked *a, int c, char *value)
         kit.fail_libraries = true;
     else if (c == BATCH && (r = take_number("--batch", value, 65536, &n)) == 0)
         kit.batch_max = n;
+    else if (c == LIMIT && (r = take_number("--time-limit", value, 3600, &n)) == 0)
+        kit.time_limit = (unsigned)n;
     else if (c == TAP)
         a->format = KIT_TAP;
     else if (c == JSON)

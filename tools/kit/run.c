@@ -198,11 +198,16 @@ static bool read_output(int fd, char *buf, size_t size)
     return n > 0;
 }
 
+static unsigned limit_of(const struct kit_check *check)
+{
+    return kit.time_limit ? kit.time_limit : check->seconds;
+}
+
 static void judge(const struct kit_check *check, bool in_time, int status, int out)
 {
     char text[400];
     if (!in_time)
-        kit_finding("did not end within %u s; it was in %s", check->seconds * kit.patience, kit_report->doing);
+        kit_finding("did not end within %u s; it was in %s", limit_of(check) * kit.patience, kit_report->doing);
     else if (WIFSIGNALED(status))
         kit_finding("died of signal %d (%s) in %s", WTERMSIG(status), strsignal(WTERMSIG(status)), kit_report->doing);
     else if (!kit_report->done)
@@ -240,7 +245,7 @@ static void run_one(const struct kit_check *check, unsigned number)
     if (pid < 0) {
         kit_finding("the kit cannot fork: %s", strerror(errno));
     } else {
-        bool in_time = wait_for(pid, check->seconds, &status);
+        bool in_time = wait_for(pid, limit_of(check), &status);
         (void)kill(-pid, SIGKILL); /* and whatever it left behind */
         (void)kill(pid, SIGKILL);
         if (!in_time)
