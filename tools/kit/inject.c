@@ -214,6 +214,16 @@ void inject_dirty(int fd)
     errno = saved;
 }
 
+/* What was lost has been written anew, there or elsewhere (a database copies its log into its file). */
+static void forget_lost(void)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < dirty_used; i++)
+        if (!dirty[i].lost)
+            dirty[kept++] = dirty[i];
+    dirty_used = kept;
+}
+
 void inject_clean(int fd, bool good)
 {
     struct stat st;
@@ -221,10 +231,12 @@ void inject_clean(int fd, bool good)
     if (tracking && inject_fstat(fd, &st) == 0) {
         (void)pthread_mutex_lock(&dirty_lock);
         size_t i = dirty_find(&st);
-        if (i < dirty_used && !good)
+        if (i < dirty_used && !good) {
             dirty[i].lost = true;
-        else if (i < dirty_used && !dirty[i].lost)
+        } else if (i < dirty_used && !dirty[i].lost) {
             dirty[i] = dirty[--dirty_used];
+            forget_lost();
+        }
         (void)pthread_mutex_unlock(&dirty_lock);
     }
     errno = saved;
