@@ -6,7 +6,7 @@
 # Looks for auditwell's plugin header by pkg-config. Adds --with-plugindir=DIR, and sets:
 #
 #   AUDITWELL_PLUGIN_CFLAGS   where the header is; no symbol is exported but what says so
-#   AUDITWELL_PLUGIN_LDFLAGS  for libtool: a module that exports its entry alone, bound when it is loaded, never unloaded
+#   AUDITWELL_PLUGIN_LDFLAGS  for libtool, behind -module (automake wants to see that word itself): a file that exports its entry alone, bound when it is loaded, never unloaded
 #   plugindir                 where plugins are installed; AM_DISTCHECK_CONFIGURE_FLAGS should name one below the prefix
 #
 # There is nothing to link: every function of the host comes in struct aw_host. Use it after LT_INIT.
@@ -29,7 +29,7 @@ AC_DEFUN([AX_AUDITWELL_PLUGIN], [
   ])
   AS_IF([test -z "$aw_problem"], [
     AUDITWELL_PLUGIN_CFLAGS="`$PKG_CONFIG --cflags auditwell-plugin` -fvisibility=hidden"
-    AUDITWELL_PLUGIN_LDFLAGS='-module -avoid-version -shared -no-undefined -export-symbols-regex ^auditwell_plugin_v[[0-9]]+$$'
+    AUDITWELL_PLUGIN_LDFLAGS='-avoid-version -shared -no-undefined -export-symbols-regex ^auditwell_plugin_v[[0-9]]+$$'
     for aw_flag in -Wl,-z,defs -Wl,-z,now -Wl,-z,nodelete -Wl,-z,relro; do
       aw_saved_LDFLAGS=$LDFLAGS
       LDFLAGS="$LDFLAGS $aw_flag"

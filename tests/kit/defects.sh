@@ -40,7 +40,7 @@ while read -r name check words; do
     set -- --option "defect=$name" --option password=canary-secret
     case $name in
     create-oom | oom-write) [ $sanitized = no ] || continue ;;
-    ignores-deadline) set -- "$@" --patience 1 ;;
+    ignores-deadline | fork-lock | health-locks) set -- "$@" --patience 1 ;;
     hang) set -- "$@" --time-limit 1 --patience 1 ;;
     esac
     finds "$name" "$defect" "$check" "$words" "$@"
