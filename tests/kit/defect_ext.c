@@ -242,39 +242,25 @@ static int32_t migrate(void *arg, uint32_t flags, void (*step)(void *, const cha
 }
 const struct aw_sink_migrate defect_migrate = {sizeof defect_migrate, 0, migrate};
 
-/* Chains are told apart by the tenant alone. */
-static bool of_tenant(const char *line, const char *end, bool tenant)
-{
-    const char *p = strstr(line, "\"tenantId\":\"");
-    return (p && p < end) == tenant;
-}
-
 static int32_t plan(void *arg, int64_t before_ns, int32_t (*found)(void *, const struct aw_prune *), void *found_arg)
 {
     struct sink *s = arg;
+    struct aw_prune p = {.struct_size = sizeof p};
     size_t len = 0;
-    char *text = slurp(s->path, &len);
+    char *text = slurp(s->path, &len), *end, *last = NULL;
     (void)before_ns;
     if (!text)
         return fail(s, "read");
-    for (int tenant = 0; tenant < 2; tenant++) {
-        struct aw_prune p = {.struct_size = sizeof p, .scope = {tenant ? "tenant:t" : "service:s", tenant ? 8 : 9}};
-        const char *last = NULL, *end;
-        for (const char *line = text; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-            if (!of_tenant(line, end, tenant))
-                continue;
-            if (last) { /* the one before is not the newest */
-                if (p.count++ == 0) {
-                    p.first_seq = seq_of(last);
-                    hash_of(last, p.first_hash);
-                }
-                p.last_seq = seq_of(last);
-                hash_of(last, p.last_hash);
-            }
-            last = line;
-        }
-        if (p.count > 0 && found(found_arg, &p) != 0)
-            break;
+    for (char *line = text; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        if (last && p.count++ == 0)
+            p.first_seq = seq_of(last);
+        p.last_seq = last ? seq_of(last) : 0;
+        last = line;
+    }
+    if (last) {
+        p.keep_seq = seq_of(last) + (has(s, "prune-newest") ? 1 : 0);
+        hash_of(last, p.keep_hash);
+        (void)found(found_arg, &p);
     }
     free(text);
     return AW_OK;
@@ -285,13 +271,10 @@ static int32_t prune(void *arg, const struct aw_prune *const *prunes, size_t cou
     struct sink *s = arg;
     size_t len = 0;
     char *text = slurp(s->path, &len), *end;
-    int fd = text ? open(s->path, O_WRONLY | O_TRUNC | O_CLOEXEC) : -1;
+    int fd = text && count == 1 ? open(s->path, O_WRONLY | O_TRUNC | O_CLOEXEC) : -1;
     *ret_removed = 0;
     for (char *line = text; fd >= 0 && (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        bool gone = has(s, "prune-more");
-        for (size_t i = 0; i < count; i++)
-            gone =
-                gone || (of_tenant(line, end, prunes[i]->scope.ptr[0] == 't') && seq_of(line) <= prunes[i]->last_seq);
+        bool gone = seq_of(line) < prunes[0]->keep_seq || has(s, "prune-more");
         *ret_removed += gone;
         if (!gone)
             (void)write_all(fd, line, (size_t)(end - line) + 1);

@@ -17,7 +17,7 @@
 #include "kit.h"
 
 #define FIELDS 64
-#define NUMBERS 6
+#define NUMBERS 7
 #define SCOPES 2
 static uint64_t last_seq;
 static char last_hash[SCOPES][65];

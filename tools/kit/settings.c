@@ -174,7 +174,8 @@ static bool take_items(struct value *v, char *text)
             v->count++;
         }
         s += n;
-        s += strspn(s, "\" )],");
+        s += quoted && *s == '"';
+        s += strspn(s, " )],");
     }
     return true;
 }
