@@ -37,6 +37,7 @@ static void make_sample(struct sample *s, uint64_t seq, uint16_t flags)
         .magic = RECORD_MAGIC,
         .kind = RECORD_KIND_EVENT,
         .flags = (uint16_t)(flags | RECORD_SCOPE_TENANT),
+        .stream = 3,
         .seq = seq,
         .json_len = sizeof json - 1,
         .integrity_at = (uint32_t)(strstr(json, "\"outcome\"") - json),
@@ -161,6 +162,7 @@ static void test_numbers(void)
     CU_ASSERT(h->event_number(e, AW_NUMBER_SEALED_NS, &v) == AW_OK && v == 77);
     CU_ASSERT(h->event_number(e, AW_NUMBER_METADATA_TRUNCATED, &v) == AW_OK && v == 1);
     CU_ASSERT(h->event_number(e, AW_NUMBER_DIFF_TRUNCATED, &v) == AW_OK && v == 0);
+    CU_ASSERT(h->event_number(e, AW_NUMBER_STREAM, &v) == AW_OK && v == 3);
     CU_ASSERT_EQUAL(h->event_number(e, 999, &v), AW_E_NOTFOUND);
     event_batch_destroy(batch);
     host_destroy(host);
