@@ -37,7 +37,6 @@ static void make_sample(struct sample *s, uint64_t seq, uint16_t flags)
         .magic = RECORD_MAGIC,
         .kind = RECORD_KIND_EVENT,
         .flags = (uint16_t)(flags | RECORD_SCOPE_TENANT),
-        .stream = 3,
         .seq = seq,
         .json_len = sizeof json - 1,
         .integrity_at = (uint32_t)(strstr(json, "\"outcome\"") - json),
@@ -152,6 +151,7 @@ static void test_numbers(void)
     CU_ASSERT_EQUAL_FATAL(event_batch_create(&batch), 0);
     struct sample s;
     make_sample(&s, 42, RECORD_METADATA_TRUNCATED);
+    s.head->stream = 3;
     CU_ASSERT_EQUAL(event_batch_add(batch, &s.view), 0);
     size_t n;
     const struct aw_event *e = event_batch_events(batch, &n)[0];
