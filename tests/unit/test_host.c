@@ -151,7 +151,7 @@ static void test_numbers(void)
     CU_ASSERT_EQUAL_FATAL(event_batch_create(&batch), 0);
     struct sample s;
     make_sample(&s, 42, RECORD_METADATA_TRUNCATED);
-    s.head->stream = 3;
+    s.head.stream = 3;
     CU_ASSERT_EQUAL(event_batch_add(batch, &s.view), 0);
     size_t n;
     const struct aw_event *e = event_batch_events(batch, &n)[0];
