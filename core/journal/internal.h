@@ -64,6 +64,7 @@ struct journal_cursor {
     struct journal_cursor *next; /* list_lock */
     char name[CURSOR_NAME_MAX + 1];
     bool open;        /* list_lock */
+    bool fresh;       /* made by the journal_cursor_open() that opened it */
     bool warned_idle; /* keeper: said that it holds segments though nobody reads it */
     _Atomic uint64_t acked;
     _Atomic uint64_t written;   /* position in the file (page cache) */
