@@ -1,7 +1,8 @@
 /* sha256.c - SHA-256 (FIPS 180-4), see hash.h. SPDX-License-Identifier: Apache-2.0
  *
- * OpenSSL does the work, except where two messages are at hand: the processor's SHA instructions wait for each other
- * within one message, and two side by side take little longer than one.
+ * Where the processor has SHA instructions, they are used here: an event is a short message in three pieces, of which
+ * OpenSSL's functions around the instructions take a fifth of the time; and the instructions wait for each other within
+ * one message, so that two side by side take little longer than one. Elsewhere OpenSSL does the work.
  */
 #include "config.h"
 
@@ -18,46 +19,16 @@
 #include <immintrin.h>
 #endif
 
-/* OpenSSL 3.0 allocates and frees the state of an EVP context with every use, also of one that is kept. Logging an
- * event must not allocate, so the functions below EVP are used while OpenSSL has them; they run the same code. */
-#ifndef OPENSSL_NO_DEPRECATED_3_0
+#define BLOCK 64u
 
-struct hash_sha256 {
-    SHA256_CTX ctx;
+/* ---- by the processor's instructions ---- */
+
+struct own {
+    uint32_t h[8];
+    uint32_t held_len;
+    uint64_t len; /* of the message so far */
+    uint8_t held[BLOCK];
 };
-
-int hash_sha256_create(struct hash_sha256 **ret)
-{
-    struct hash_sha256 *h = calloc(1, sizeof *h);
-    if (!h)
-        return -ENOMEM;
-    if (SHA256_Init(&h->ctx) != 1) {
-        free(h);
-        return -EIO;
-    }
-    *ret = h;
-    return 0;
-}
-
-void hash_sha256_destroy(struct hash_sha256 *h)
-{
-    free(h);
-}
-
-bool hash_sha256_begin(struct hash_sha256 *h)
-{
-    return SHA256_Init(&h->ctx) == 1;
-}
-
-bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len)
-{
-    return SHA256_Update(&h->ctx, buf, len) == 1;
-}
-
-bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
-{
-    return SHA256_Final(out, &h->ctx) == 1;
-}
 
 #if defined(__x86_64__)
 
@@ -78,7 +49,7 @@ struct lane {
     __m128i abef, cdgh, words[4];
 };
 
-TARGET_SHA static inline void lane_load(struct lane *l, const SHA_LONG h[8])
+TARGET_SHA static inline void lane_load(struct lane *l, const uint32_t h[8])
 {
     __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)h), 0xb1);
     __m128i high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(h + 4)), 0x1b);
@@ -86,7 +57,7 @@ TARGET_SHA static inline void lane_load(struct lane *l, const SHA_LONG h[8])
     l->cdgh = _mm_blend_epi16(high, low, 0xf0);
 }
 
-TARGET_SHA static inline void lane_store(const struct lane *l, SHA_LONG h[8])
+TARGET_SHA static inline void lane_store(const struct lane *l, uint32_t h[8])
 {
     __m128i low = _mm_shuffle_epi32(l->abef, 0x1b), high = _mm_shuffle_epi32(l->cdgh, 0xb1);
     _mm_storeu_si128((__m128i *)(void *)h, _mm_blend_epi16(low, high, 0xf0));
@@ -114,12 +85,12 @@ TARGET_SHA static inline void lane_rounds(struct lane *l, int i)
     l->abef = _mm_sha256rnds2_epu32(l->abef, l->cdgh, _mm_shuffle_epi32(w, 0x0e));
 }
 
-TARGET_SHA static void blocks_of_two(SHA256_CTX *a, const uint8_t *p, SHA256_CTX *b, const uint8_t *q, size_t blocks)
+TARGET_SHA static void blocks_of_two(uint32_t a[8], const uint8_t *p, uint32_t b[8], const uint8_t *q, size_t blocks)
 {
     struct lane x, y;
-    lane_load(&x, a->h);
-    lane_load(&y, b->h);
-    for (; blocks > 0; blocks--, p += SHA256_CBLOCK, q += SHA256_CBLOCK) {
+    lane_load(&x, a);
+    lane_load(&y, b);
+    for (; blocks > 0; blocks--, p += BLOCK, q += BLOCK) {
         const struct lane x0 = x, y0 = y;
         lane_read(&x, p);
         lane_read(&y, q);
@@ -133,8 +104,24 @@ TARGET_SHA static void blocks_of_two(SHA256_CTX *a, const uint8_t *p, SHA256_CTX
         y.abef = _mm_add_epi32(y.abef, y0.abef);
         y.cdgh = _mm_add_epi32(y.cdgh, y0.cdgh);
     }
-    lane_store(&x, a->h);
-    lane_store(&y, b->h);
+    lane_store(&x, a);
+    lane_store(&y, b);
+}
+
+TARGET_SHA static void blocks_of_one(uint32_t a[8], const uint8_t *p, size_t blocks)
+{
+    struct lane x;
+    lane_load(&x, a);
+    for (; blocks > 0; blocks--, p += BLOCK) {
+        const struct lane x0 = x;
+        lane_read(&x, p);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            lane_rounds(&x, i);
+        x.abef = _mm_add_epi32(x.abef, x0.abef);
+        x.cdgh = _mm_add_epi32(x.cdgh, x0.cdgh);
+    }
+    lane_store(&x, a);
 }
 
 static bool has_instructions;
@@ -145,103 +132,252 @@ static void __attribute__((constructor)) look_for_instructions(void)
     has_instructions = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 29) && __builtin_cpu_supports("sse4.1");
 }
 
-static void count_bytes(SHA256_CTX *ctx, size_t bytes)
+static void own_begin(struct own *o)
 {
-    uint64_t bits = ((uint64_t)ctx->Nh << 32 | ctx->Nl) + (uint64_t)bytes * 8;
-    ctx->Nh = (SHA_LONG)(bits >> 32);
-    ctx->Nl = (SHA_LONG)bits;
+    static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(o->h, initial, sizeof o->h);
+    o->held_len = 0;
+    o->len = 0;
 }
 
-/* What both contexts have in hand and what comes, in blocks of both; what is left of *p and *q is for the caller. */
-static void whole_blocks(SHA256_CTX *a, const uint8_t **p, size_t *p_len, SHA256_CTX *b, const uint8_t **q,
-                         size_t *q_len)
+static void own_update(struct own *o, const uint8_t *p, size_t len)
 {
-    size_t first_p = SHA256_CBLOCK - a->num, first_q = SHA256_CBLOCK - b->num;
-    if (*p_len < first_p || *q_len < first_q)
+    o->len += len;
+    if (o->held_len > 0) {
+        size_t room = BLOCK - o->held_len, n = len < room ? len : room;
+        memcpy(o->held + o->held_len, p, n);
+        o->held_len += (uint32_t)n;
+        if (o->held_len < BLOCK)
+            return;
+        blocks_of_one(o->h, o->held, 1);
+        p += n;
+        len -= n;
+    }
+    blocks_of_one(o->h, p, len / BLOCK);
+    o->held_len = (uint32_t)(len % BLOCK);
+    if (o->held_len > 0)
+        memcpy(o->held, p + len - o->held_len, o->held_len);
+}
+
+/* As far as both go in whole blocks; *p_len and *q_len are what was taken. */
+static void own_update_two(struct own *a, const uint8_t *p, size_t *p_len, struct own *b, const uint8_t *q,
+                           size_t *q_len)
+{
+    size_t first_p = BLOCK - a->held_len, first_q = BLOCK - b->held_len;
+    if (*p_len < first_p || *q_len < first_q) {
+        *p_len = *q_len = 0;
         return;
-    memcpy((uint8_t *)a->data + a->num, *p, first_p);
-    memcpy((uint8_t *)b->data + b->num, *q, first_q);
-    blocks_of_two(a, (const uint8_t *)a->data, b, (const uint8_t *)b->data, 1);
-    a->num = b->num = 0;
-    size_t left_p = (*p_len - first_p) / SHA256_CBLOCK, left_q = (*q_len - first_q) / SHA256_CBLOCK;
+    }
+    size_t left_p = (*p_len - first_p) / BLOCK, left_q = (*q_len - first_q) / BLOCK;
     size_t blocks = left_p < left_q ? left_p : left_q;
-    blocks_of_two(a, *p + first_p, b, *q + first_q, blocks);
-    count_bytes(a, first_p + blocks * SHA256_CBLOCK);
-    count_bytes(b, first_q + blocks * SHA256_CBLOCK);
-    *p += first_p + blocks * SHA256_CBLOCK;
-    *p_len -= first_p + blocks * SHA256_CBLOCK;
-    *q += first_q + blocks * SHA256_CBLOCK;
-    *q_len -= first_q + blocks * SHA256_CBLOCK;
+    memcpy(a->held + a->held_len, p, first_p);
+    memcpy(b->held + b->held_len, q, first_q);
+    blocks_of_two(a->h, a->held, b->h, b->held, 1);
+    blocks_of_two(a->h, p + first_p, b->h, q + first_q, blocks);
+    a->held_len = b->held_len = 0;
+    a->len += *p_len = first_p + blocks * BLOCK;
+    b->len += *q_len = first_q + blocks * BLOCK;
 }
 
-#endif
-
-bool hash_sha256_update_two(struct hash_sha256 *a, const void *p, size_t p_len, struct hash_sha256 *b, const void *q,
-                            size_t q_len)
+/* The padding: a one, zeros, and the length in bits. */
+static void own_finish(struct own *o, uint8_t out[HASH_SHA256_LEN])
 {
-    const uint8_t *from_p = p, *from_q = q;
-#if defined(__x86_64__)
-    if (has_instructions)
-        whole_blocks(&a->ctx, &from_p, &p_len, &b->ctx, &from_q, &q_len);
-#endif
-    return hash_sha256_update(a, from_p, p_len) && hash_sha256_update(b, from_q, q_len);
+    uint64_t bits = o->len * 8;
+    o->held[o->held_len++] = 0x80;
+    if (o->held_len > BLOCK - sizeof bits) {
+        memset(o->held + o->held_len, 0, BLOCK - o->held_len);
+        blocks_of_one(o->h, o->held, 1);
+        o->held_len = 0;
+    }
+    memset(o->held + o->held_len, 0, BLOCK - sizeof bits - o->held_len);
+    for (size_t i = 0; i < sizeof bits; i++)
+        o->held[BLOCK - 1 - i] = (uint8_t)(bits >> (8 * i));
+    blocks_of_one(o->h, o->held, 1);
+    for (size_t i = 0; i < HASH_SHA256_LEN; i++)
+        out[i] = (uint8_t)(o->h[i / 4] >> (24 - 8 * (i % 4)));
 }
 
 #else
 
-struct hash_sha256 {
+static const bool has_instructions = false;
+
+static void own_begin(struct own *o)
+{
+    (void)o;
+}
+
+static void own_update(struct own *o, const uint8_t *p, size_t len)
+{
+    (void)o, (void)p, (void)len;
+}
+
+static void own_update_two(struct own *a, const uint8_t *p, size_t *p_len, struct own *b, const uint8_t *q,
+                           size_t *q_len)
+{
+    (void)a, (void)p, (void)b, (void)q;
+    *p_len = *q_len = 0;
+}
+
+static void own_finish(struct own *o, uint8_t out[HASH_SHA256_LEN])
+{
+    (void)o, (void)out;
+}
+
+#endif
+
+/* ---- by OpenSSL ---- */
+
+/* OpenSSL 3.0 allocates and frees the state of an EVP context with every use, also of one that is kept. Logging an
+ * event must not allocate, so the functions below EVP are used while OpenSSL has them; they run the same code. */
+#ifndef OPENSSL_NO_DEPRECATED_3_0
+
+struct library {
+    SHA256_CTX ctx;
+};
+
+static int library_create(struct library *l)
+{
+    return SHA256_Init(&l->ctx) == 1 ? 0 : -EIO;
+}
+
+static void library_destroy(struct library *l)
+{
+    (void)l;
+}
+
+static bool library_begin(struct library *l)
+{
+    return SHA256_Init(&l->ctx) == 1;
+}
+
+static bool library_update(struct library *l, const void *buf, size_t len)
+{
+    return SHA256_Update(&l->ctx, buf, len) == 1;
+}
+
+static bool library_finish(struct library *l, uint8_t out[HASH_SHA256_LEN])
+{
+    return SHA256_Final(out, &l->ctx) == 1;
+}
+
+#else
+
+struct library {
     EVP_MD *md; /* fetched once: an implicit fetch per use costs as much as the hash */
     EVP_MD_CTX *ctx;
 };
+
+static void library_destroy(struct library *l)
+{
+    EVP_MD_CTX_free(l->ctx);
+    EVP_MD_free(l->md);
+}
+
+static int library_create(struct library *l)
+{
+    l->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    l->ctx = EVP_MD_CTX_new();
+    if (l->md && l->ctx && EVP_DigestInit_ex2(l->ctx, l->md, NULL) == 1)
+        return 0;
+    int rc = l->ctx ? -EIO : -ENOMEM;
+    library_destroy(l);
+    return rc;
+}
+
+static bool library_begin(struct library *l)
+{
+    return EVP_DigestInit_ex2(l->ctx, NULL, NULL) == 1;
+}
+
+static bool library_update(struct library *l, const void *buf, size_t len)
+{
+    return EVP_DigestUpdate(l->ctx, buf, len) == 1;
+}
+
+static bool library_finish(struct library *l, uint8_t out[HASH_SHA256_LEN])
+{
+    unsigned n = 0;
+    return EVP_DigestFinal_ex(l->ctx, out, &n) == 1 && n == HASH_SHA256_LEN;
+}
+
+#endif
+
+/* ---- the one or the other ---- */
+
+struct hash_sha256 {
+    bool is_own;
+    struct own own;
+    struct library library; /* !is_own */
+};
+
+static bool library_wanted;
+
+void hash_sha256_use_library(bool wanted)
+{
+    library_wanted = wanted;
+}
 
 int hash_sha256_create(struct hash_sha256 **ret)
 {
     struct hash_sha256 *h = calloc(1, sizeof *h);
     if (!h)
         return -ENOMEM;
-    h->md = EVP_MD_fetch(NULL, "SHA256", NULL);
-    h->ctx = EVP_MD_CTX_new();
-    if (!h->md || !h->ctx || EVP_DigestInit_ex2(h->ctx, h->md, NULL) != 1) {
-        int rc = h->ctx ? -EIO : -ENOMEM;
-        hash_sha256_destroy(h);
+    h->is_own = has_instructions && !library_wanted;
+    int rc = h->is_own ? 0 : library_create(&h->library);
+    if (rc < 0) {
+        free(h);
         return rc;
     }
+    if (h->is_own)
+        own_begin(&h->own);
     *ret = h;
     return 0;
 }
 
 void hash_sha256_destroy(struct hash_sha256 *h)
 {
-    if (!h)
-        return;
-    EVP_MD_CTX_free(h->ctx);
-    EVP_MD_free(h->md);
+    if (h && !h->is_own)
+        library_destroy(&h->library);
     free(h);
 }
 
 bool hash_sha256_begin(struct hash_sha256 *h)
 {
-    return EVP_DigestInit_ex2(h->ctx, NULL, NULL) == 1;
+    if (AW_UNLIKELY(!h->is_own))
+        return library_begin(&h->library);
+    own_begin(&h->own);
+    return true;
 }
 
 bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len)
 {
-    return EVP_DigestUpdate(h->ctx, buf, len) == 1;
-}
-
-bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
-{
-    unsigned n = 0;
-    return EVP_DigestFinal_ex(h->ctx, out, &n) == 1 && n == HASH_SHA256_LEN;
+    if (AW_UNLIKELY(!h->is_own))
+        return library_update(&h->library, buf, len);
+    own_update(&h->own, buf, len);
+    return true;
 }
 
 bool hash_sha256_update_two(struct hash_sha256 *a, const void *p, size_t p_len, struct hash_sha256 *b, const void *q,
                             size_t q_len)
 {
-    return hash_sha256_update(a, p, p_len) && hash_sha256_update(b, q, q_len);
+    size_t p_done = 0, q_done = 0;
+    if (AW_LIKELY(a->is_own && b->is_own)) {
+        p_done = p_len;
+        q_done = q_len;
+        own_update_two(&a->own, p, &p_done, &b->own, q, &q_done);
+    }
+    return hash_sha256_update(a, (const uint8_t *)p + p_done, p_len - p_done) &&
+           hash_sha256_update(b, (const uint8_t *)q + q_done, q_len - q_done);
 }
 
-#endif
+bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
+{
+    if (AW_UNLIKELY(!h->is_own))
+        return library_finish(&h->library, out);
+    own_finish(&h->own, out);
+    return true;
+}
 
 int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN])
 {
