@@ -69,6 +69,9 @@ struct journal_receipt {
  * cannot write; -ENOMEM. Any thread. */
 int journal_append(struct journal *journal, const struct prepared *event, uint64_t deadline_mono_ns,
                    struct journal_receipt *ret);
+/* Does for two events, which this thread appends next, a part of the work of journal_append(): in less time than for
+ * one after the other. */
+void journal_hash_two(const struct journal *journal, struct prepared *first, struct prepared *second);
 /* Why journal_append() finds no room: "disk_low", "journal_full", "disk_full", "write_error" or "ring_full". Any
  * thread.
  */
