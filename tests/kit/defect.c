@@ -464,7 +464,8 @@ static int32_t after_fork(void *arg)
     if (s->fd >= 0)
         (void)close(s->fd);
     s->fd = -1;
-    s->started = s->has_thread = false;
+    s->started = false;
+    s->has_thread = false;
     if (!has(s, "fork-lock"))
         (void)pthread_mutex_init(&s->lock, NULL);
     return AW_OK;

@@ -9,6 +9,7 @@
 #define TEST_DEFECT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,7 +27,7 @@ struct sink {
     uint64_t last_seq, synced_seq;
     pthread_mutex_t lock;
     pthread_t thread;
-    bool has_thread;
+    atomic_bool has_thread;
     char *memory; /* lines that a liar keeps to itself */
     size_t memory_len;
     const struct aw_event *kept;

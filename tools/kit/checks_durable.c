@@ -45,7 +45,7 @@ static void deliver_and_die(void *arg)
     struct victim *v = arg;
     struct kit_instance *i = kit_ready(0);
     if (!i)
-        _exit(1);
+        kit_exit(1);
     for (int n = 0; n < 20 && !kit_failed(); n++) {
         (void)kit_deliver_once(i, v->set, EVENTS / 8, v->flags);
         note(v);
@@ -53,7 +53,7 @@ static void deliver_and_die(void *arg)
             break;
     }
     (void)kill(getpid(), SIGKILL);
-    _exit(1);
+    kit_exit(1);
 }
 
 static void killed(uint32_t flags, const char *what)
@@ -106,7 +106,7 @@ static void stop_and_die(void *arg)
     struct victim *v = arg;
     struct kit_instance *i = kit_ready(0);
     if (!i)
-        _exit(1);
+        kit_exit(1);
     struct kit_event *list[EVENTS];
     for (size_t k = 0; k < v->set->count; k++)
         list[k] = &v->set->event[k];
@@ -117,7 +117,7 @@ static void stop_and_die(void *arg)
     if (rc == AW_OK && kit_stop(i) == AW_OK)
         note(v);
     (void)kill(getpid(), SIGKILL);
-    _exit(1);
+    kit_exit(1);
 }
 
 static void check_stopped(void)

@@ -325,7 +325,7 @@ static void stage_and_die(void *arg)
     if (i && stage(i, s->set, s->token))
         kit_report->claimed = s->set->count;
     (void)kill(getpid(), SIGKILL);
-    _exit(1);
+    kit_exit(1);
 }
 
 static void check_transaction_kill(void)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <openssl/sha.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,7 @@ static struct {
     size_t size;
 } ended[64]; /* regions of calls that have returned, not readable */
 static unsigned ended_at;
+static pthread_mutex_t ended_lock = PTHREAD_MUTEX_INITIALIZER; /* guards both, but for who asks in a signal handler */
 
 void kit_batch_use_longer(bool on)
 {
@@ -380,12 +382,14 @@ void kit_batch_end(struct kit_batch *b)
     b->status = NULL;
     if (b->memory == MAP_FAILED)
         return;
+    (void)pthread_mutex_lock(&ended_lock);
     if (ended[ended_at].memory)
         (void)munmap(ended[ended_at].memory, ended[ended_at].size);
     (void)mprotect(b->memory, b->size, PROT_NONE);
     ended[ended_at].memory = b->memory;
     ended[ended_at].size = b->size;
     ended_at = (ended_at + 1) % (sizeof ended / sizeof ended[0]);
+    (void)pthread_mutex_unlock(&ended_lock);
 }
 
 /* ---- what the plugin calls ---- */

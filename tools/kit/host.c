@@ -72,8 +72,8 @@ struct kit_instance *instance_of(const struct aw_host *h)
     if (i->alive == INSTANCE_ALIVE)
         return i;
     kit_finding("a function of the host table was called with a host that is not its own, or is gone, in %s",
-                kit_report->doing);
-    _exit(3);
+                kit_here());
+    kit_exit(3);
 }
 
 static bool secret_told;

@@ -24,10 +24,9 @@ int32_t kit_leave(struct kit_instance *i, int32_t code)
     (void)pthread_mutex_lock(&i->lock);
     bool told = i->error_set;
     (void)pthread_mutex_unlock(&i->lock);
-    if (EXPECT(kit_code_name(code) != NULL, "%s returned %d, which is no code of plugin.h", kit_report->doing,
-               (int)code) &&
+    if (EXPECT(kit_code_name(code) != NULL, "%s returned %d, which is no code of plugin.h", kit_here(), (int)code) &&
         code < 0 && code != AW_E_NOMEM && code != AW_E_NOTFOUND && code != AW_E_UNSUPPORTED)
-        EXPECT(told, "%s returned %s without a text: return aw_host_error(host, code, \"…\")", kit_report->doing,
+        EXPECT(told, "%s returned %s without a text: return aw_host_error(host, code, \"…\")", kit_here(),
                kit_code_name(code));
     kit_doing("the kit itself");
     return code;

@@ -10,6 +10,7 @@
 #ifndef KIT_H
 #define KIT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,7 +48,7 @@ int kit_config_read(const char *path,
 #define KIT_TEXT 700
 struct kit_report {
     volatile int done;
-    size_t count; /* of findings; more than KIT_FINDINGS are counted only */
+    atomic_size_t count; /* of findings; more than KIT_FINDINGS are counted only */
     char finding[KIT_FINDINGS][KIT_TEXT];
     char not_applicable[KIT_TEXT]; /* "" = it ran */
     char doing[200];               /* the call that is under way */
@@ -72,6 +73,7 @@ void kit_finding(const char *fmt, ...) AW_PRINTF(1, 2);
 void kit_not_applicable(const char *fmt, ...) AW_PRINTF(1, 2);
 void kit_note(const char *fmt, ...) AW_PRINTF(1, 2);
 void kit_doing(const char *fmt, ...) AW_PRINTF(1, 2);
+const char *kit_here(void); /* what this thread is doing */
 bool kit_failed(void);
 /* false, and a finding, when the condition does not hold. */
 bool kit_expect(bool condition, const char *fmt, ...) AW_PRINTF(2, 3);
@@ -80,6 +82,8 @@ enum kit_format { KIT_TABLE, KIT_TAP, KIT_JSON };
 int kit_run(enum kit_format format, char *const *only, size_t only_count); /* exit code */
 uint64_t kit_mono_ns(void);
 void kit_nap(unsigned ms);
+/* Ends the process at once: no handlers, and no last words of a sanitizer about threads that a fork left behind. */
+void kit_exit(int status) __attribute__((noreturn));
 /* Runs fn in a child process of this check's; it is killed when it does not end in time. The wait status; -1: a finding
  * was made. */
 int kit_in_child(const char *what, unsigned seconds, void (*fn)(void *), void *arg);

@@ -58,7 +58,7 @@ static void result_tap(const struct kit_check *check, const struct kit_report *r
     for (size_t i = 0; i < shown(r); i++)
         lines("# found: ", "#   ", r->finding[i]);
     if (r->count > KIT_FINDINGS)
-        (void)printf("# and %zu more\n", r->count - KIT_FINDINGS);
+        (void)printf("# and %zu more\n", (size_t)r->count - KIT_FINDINGS);
     if (r->count)
         lines("# fix: ", "#   ", check->remedy);
     if (r->note[0])
@@ -72,7 +72,7 @@ static void result_table(const struct kit_check *check, const struct kit_report 
     for (size_t i = 0; i < shown(r); i++)
         lines("      found: ", "             ", r->finding[i]);
     if (r->count > KIT_FINDINGS)
-        (void)printf("             and %zu more\n", r->count - KIT_FINDINGS);
+        (void)printf("             and %zu more\n", (size_t)r->count - KIT_FINDINGS);
     if (r->count)
         lines("      fix:   ", "             ", check->remedy);
     else if (r->not_applicable[0])

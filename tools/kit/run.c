@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,12 +69,24 @@ void kit_note(const char *fmt, ...)
     va_end(ap);
 }
 
+static _Thread_local char here[sizeof kit_report->doing];
+static pthread_mutex_t doing_lock = PTHREAD_MUTEX_INITIALIZER; /* guards kit_report->doing; never waited for */
+
 void kit_doing(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(kit_report->doing, sizeof kit_report->doing, fmt, ap);
+    (void)vsnprintf(here, sizeof here, fmt, ap);
     va_end(ap);
+    if (pthread_mutex_trylock(&doing_lock) == 0) {
+        memcpy(kit_report->doing, here, sizeof here);
+        (void)pthread_mutex_unlock(&doing_lock);
+    }
+}
+
+const char *kit_here(void)
+{
+    return here;
 }
 
 bool kit_failed(void)
@@ -95,6 +109,12 @@ void kit_nap(unsigned ms)
 }
 
 /* ---- children ---- */
+
+void kit_exit(int status)
+{
+    (void)syscall(SYS_exit_group, status);
+    _exit(status); /* not reached */
+}
 
 /* false: it did not end in time. */
 static bool wait_for(pid_t pid, unsigned seconds, int *ret_status)
@@ -120,7 +140,7 @@ int kit_in_child(const char *what, unsigned seconds, void (*fn)(void *), void *a
     }
     if (pid == 0) {
         fn(arg);
-        _exit(0);
+        kit_exit(0);
     }
     if (wait_for(pid, seconds, &status))
         return status;
@@ -136,8 +156,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 {
     (void)context;
     if (kit_memory_was_batch(info->si_addr))
-        kit_finding("memory of a batch was used after write() had returned, in %s: copy what is needed later",
-                    kit_report->doing);
+        kit_finding("memory of a batch was used after write() had returned, in %s: copy what is needed later", here);
     (void)sigaction(sig, &before_us[sig], NULL); /* the fault comes again, to whoever was there before */
 }
 
@@ -240,7 +259,7 @@ static void run_one(const struct kit_check *check, unsigned number)
         check->run();
         kit_doing("the kit itself");
         kit_report->done = 1;
-        _exit(0); /* no destructors: those of the plugin's libraries are not under test */
+        kit_exit(0); /* no destructors: those of the plugin's libraries are not under test */
     }
     if (pid < 0) {
         kit_finding("the kit cannot fork: %s", strerror(errno));
