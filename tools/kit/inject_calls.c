@@ -41,19 +41,19 @@ static void *counted(void *p)
 
 INTERPOSED void *malloc(size_t n)
 {
-    REAL(malloc);
+    REAL(malloc)
     return inject_hit_memory(__builtin_return_address(0)) ? NULL : counted(real(n));
 }
 
 INTERPOSED void *calloc(size_t n, size_t size)
 {
-    REAL(calloc);
+    REAL(calloc)
     return inject_hit_memory(__builtin_return_address(0)) ? NULL : counted(real(n, size));
 }
 
 INTERPOSED void *realloc(void *p, size_t n)
 {
-    REAL(realloc);
+    REAL(realloc)
     if (inject_hit_memory(__builtin_return_address(0)))
         return NULL;
     size_t before = p ? malloc_usable_size(p) : 0;
@@ -65,13 +65,13 @@ INTERPOSED void *realloc(void *p, size_t n)
 
 INTERPOSED void *aligned_alloc(size_t alignment, size_t n)
 {
-    REAL(aligned_alloc);
+    REAL(aligned_alloc)
     return inject_hit_memory(__builtin_return_address(0)) ? NULL : counted(real(alignment, n));
 }
 
 INTERPOSED int posix_memalign(void **ret, size_t alignment, size_t n)
 {
-    REAL(posix_memalign);
+    REAL(posix_memalign)
     if (inject_hit_memory(__builtin_return_address(0)))
         return ENOMEM;
     int r = real(ret, alignment, n);
@@ -82,7 +82,7 @@ INTERPOSED int posix_memalign(void **ret, size_t alignment, size_t n)
 
 INTERPOSED void free(void *p)
 {
-    REAL(free);
+    REAL(free)
     if (p)
         used -= malloc_usable_size(p);
     real(p);
@@ -90,27 +90,25 @@ INTERPOSED void free(void *p)
 
 INTERPOSED char *strdup(const char *s)
 {
-    REAL(strdup);
+    REAL(strdup)
     return inject_hit_memory(__builtin_return_address(0)) ? NULL : real(s);
 }
 
 INTERPOSED char *strndup(const char *s, size_t n)
 {
-    REAL(strndup);
+    REAL(strndup)
     return inject_hit_memory(__builtin_return_address(0)) ? NULL : real(s, n);
 }
 
 INTERPOSED int vasprintf(char **ret, const char *format, va_list ap)
 {
-    REAL(vasprintf);
+    REAL(vasprintf)
     return inject_hit_memory(__builtin_return_address(0)) ? -1 : real(ret, format, ap);
 }
 
 INTERPOSED int asprintf(char **ret, const char *format, ...)
 {
-    static __typeof__(&vasprintf) real;
-    if (real == NULL)
-        *(void **)&real = dlsym(RTLD_NEXT, "vasprintf");
+    REAL(vasprintf)
     if (inject_hit_memory(__builtin_return_address(0)))
         return -1;
     va_list ap;
@@ -135,7 +133,7 @@ INTERPOSED int asprintf(char **ret, const char *format, ...)
 #define OPEN(name)                                                                                                     \
     INTERPOSED int name(const char *path, int flags, ...)                                                              \
     {                                                                                                                  \
-        REAL(name);                                                                                                    \
+        REAL(name)                                                                                                     \
         OPEN_MODE(flags, mode)                                                                                         \
         inject_saw("open", path);                                                                                      \
         return inject_hit(INJECT_OPEN) ? -1 : real(path, flags, mode);                                                 \
@@ -146,7 +144,7 @@ OPEN(open64)
 #define OPENAT(name)                                                                                                   \
     INTERPOSED int name(int dir, const char *path, int flags, ...)                                                     \
     {                                                                                                                  \
-        REAL(name);                                                                                                    \
+        REAL(name)                                                                                                     \
         OPEN_MODE(flags, mode)                                                                                         \
         inject_saw("openat", path);                                                                                    \
         return inject_hit(INJECT_OPEN) ? -1 : real(dir, path, flags, mode);                                            \
@@ -157,7 +155,7 @@ OPENAT(openat64)
 #define FOPEN(name)                                                                                                    \
     INTERPOSED FILE *name(const char *path, const char *mode)                                                          \
     {                                                                                                                  \
-        REAL(name);                                                                                                    \
+        REAL(name)                                                                                                     \
         inject_saw("fopen", path);                                                                                     \
         return inject_hit(INJECT_OPEN) ? NULL : real(path, mode);                                                      \
     }
@@ -181,7 +179,7 @@ INTERPOSED int __open64_2(const char *path, int flags)
 
 INTERPOSED ssize_t write(int fd, const void *buf, size_t n)
 {
-    REAL(write);
+    REAL(write)
     inject_saw("write", NULL);
     inject_gate();
     if (inject_write_fails(&n))
@@ -193,7 +191,7 @@ INTERPOSED ssize_t write(int fd, const void *buf, size_t n)
 #define PWRITE(name, offset)                                                                                           \
     INTERPOSED ssize_t name(int fd, const void *buf, size_t n, offset at)                                              \
     {                                                                                                                  \
-        REAL(name);                                                                                                    \
+        REAL(name)                                                                                                     \
         inject_saw("pwrite", NULL);                                                                                    \
         inject_gate();                                                                                                 \
         if (inject_write_fails(&n))                                                                                    \
@@ -207,7 +205,7 @@ PWRITE(pwrite64, off64_t)
 /* A vector is written whole or not at all. */
 INTERPOSED ssize_t writev(int fd, const struct iovec *iov, int count)
 {
-    REAL(writev);
+    REAL(writev)
     size_t n = 0;
     inject_saw("writev", NULL);
     inject_gate();
@@ -220,7 +218,7 @@ INTERPOSED ssize_t writev(int fd, const struct iovec *iov, int count)
 /* stdio writes inside the C library: its flush is where it can be told that nothing could be written. */
 INTERPOSED int fflush(FILE *f)
 {
-    REAL(fflush);
+    REAL(fflush)
     size_t n = 0;
     if (f != NULL && f != stdout && f != stderr) {
         inject_gate();
@@ -244,33 +242,33 @@ static int do_sync(int fd, int (*real)(int))
 
 INTERPOSED int fdatasync(int fd)
 {
-    REAL(fdatasync);
+    REAL(fdatasync)
     return do_sync(fd, real);
 }
 
 INTERPOSED int fsync(int fd)
 {
-    REAL(fsync);
+    REAL(fsync)
     return do_sync(fd, real);
 }
 
 INTERPOSED int rename(const char *from, const char *to)
 {
-    REAL(rename);
+    REAL(rename)
     inject_saw("rename", from);
     return inject_hit(INJECT_RENAME) ? -1 : real(from, to);
 }
 
 INTERPOSED int renameat2(int a, const char *from, int b, const char *to, unsigned flags)
 {
-    REAL(renameat2);
+    REAL(renameat2)
     inject_saw("renameat2", from);
     return inject_hit(INJECT_RENAME) ? -1 : real(a, from, b, to, flags);
 }
 
 INTERPOSED int ftruncate(int fd, off_t size)
 {
-    REAL(ftruncate);
+    REAL(ftruncate)
     if (inject_hit(INJECT_TRUNCATE))
         return -1;
     inject_dirty(fd);
@@ -279,7 +277,7 @@ INTERPOSED int ftruncate(int fd, off_t size)
 
 INTERPOSED int ftruncate64(int fd, off64_t size)
 {
-    REAL(ftruncate64);
+    REAL(ftruncate64)
     if (inject_hit(INJECT_TRUNCATE))
         return -1;
     inject_dirty(fd);
@@ -290,7 +288,7 @@ INTERPOSED int ftruncate64(int fd, off64_t size)
 
 INTERPOSED int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
 {
-    REAL(connect);
+    REAL(connect)
     inject_saw("connect", NULL);
     inject_gate();
     return inject_hit(INJECT_CONNECT) ? -1 : real(fd, address, len);
@@ -298,35 +296,35 @@ INTERPOSED int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
 
 INTERPOSED ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
-    REAL(send);
+    REAL(send)
     inject_gate();
     return inject_hit(INJECT_SEND) ? -1 : real(fd, buf, n, flags);
 }
 
 INTERPOSED ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG to, socklen_t len)
 {
-    REAL(sendto);
+    REAL(sendto)
     inject_gate();
     return inject_hit(INJECT_SEND) ? -1 : real(fd, buf, n, flags, to, len);
 }
 
 INTERPOSED ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    REAL(sendmsg);
+    REAL(sendmsg)
     inject_gate();
     return inject_hit(INJECT_SEND) ? -1 : real(fd, message, flags);
 }
 
 INTERPOSED ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
-    REAL(recv);
+    REAL(recv)
     inject_gate();
     return inject_hit(INJECT_RECV) ? -1 : real(fd, buf, n, flags);
 }
 
 INTERPOSED ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-    REAL(recvmsg);
+    REAL(recvmsg)
     inject_gate();
     return inject_hit(INJECT_RECV) ? -1 : real(fd, message, flags);
 }

@@ -13,10 +13,14 @@
 
 #define INTERPOSED __attribute__((visibility("default")))
 /* dlsym gives an object pointer; this is how POSIX wants it turned into a function. */
-#define REAL(name)                                                                                                     \
-    static __typeof__(&name) real;                                                                                     \
-    if (real == NULL)                                                                                                  \
-    *(void **)&real = dlsym(RTLD_NEXT, #name)
+#define REAL_OF(type, symbol)                                                                                          \
+    static type found;                                                                                                 \
+    type real = __atomic_load_n(&found, __ATOMIC_RELAXED);                                                             \
+    if (real == NULL) {                                                                                                \
+        *(void **)&real = dlsym(RTLD_NEXT, symbol);                                                                    \
+        __atomic_store_n(&found, real, __ATOMIC_RELAXED);                                                              \
+    }
+#define REAL(name) REAL_OF(__typeof__(&name), #name)
 
 bool inject_hit(enum inject_kind which);             /* this call is to fail; errno is set */
 bool inject_hit_memory(const void *caller);          /* as above, for an allocation by the code at that address */

@@ -23,60 +23,60 @@ INTERPOSED int stat(const char *restrict path, struct stat *restrict st)
 
 int inject_stat(const char *path, struct stat *st)
 {
-    REAL(stat);
+    REAL(stat)
     return real(path, st);
 }
 
 int inject_fstat(int fd, struct stat *st)
 {
-    REAL(fstat);
+    REAL(fstat)
     return real(fd, st);
 }
 
 ssize_t inject_readlink(const char *path, char *buf, size_t size)
 {
-    REAL(readlink);
+    REAL(readlink)
     return real(path, buf, size);
 }
 
 INTERPOSED int lstat(const char *restrict path, struct stat *restrict st)
 {
-    REAL(lstat);
+    REAL(lstat)
     inject_saw("lstat", path);
     return real(path, st);
 }
 
 INTERPOSED int access(const char *path, int mode)
 {
-    REAL(access);
+    REAL(access)
     inject_saw("access", path);
     return real(path, mode);
 }
 
 INTERPOSED int mkdir(const char *path, mode_t mode)
 {
-    REAL(mkdir);
+    REAL(mkdir)
     inject_saw("mkdir", path);
     return real(path, mode);
 }
 
 INTERPOSED int unlink(const char *path)
 {
-    REAL(unlink);
+    REAL(unlink)
     inject_saw("unlink", path);
     return real(path);
 }
 
 INTERPOSED DIR *opendir(const char *path)
 {
-    REAL(opendir);
+    REAL(opendir)
     inject_saw("opendir", path);
     return real(path);
 }
 
 INTERPOSED int socket(int domain, int type, int protocol)
 {
-    REAL(socket);
+    REAL(socket)
     inject_saw("socket", NULL);
     return real(domain, type, protocol);
 }
@@ -84,14 +84,14 @@ INTERPOSED int socket(int domain, int type, int protocol)
 INTERPOSED int getaddrinfo(const char *restrict node, const char *restrict service,
                            const struct addrinfo *restrict hints, struct addrinfo **restrict ret)
 {
-    REAL(getaddrinfo);
+    REAL(getaddrinfo)
     inject_saw("getaddrinfo", node);
     return real(node, service, hints, ret);
 }
 
 INTERPOSED int pipe2(int fds[2], int flags)
 {
-    REAL(pipe2);
+    REAL(pipe2)
     inject_saw("pipe2", NULL);
     return real(fds, flags);
 }
@@ -101,14 +101,14 @@ INTERPOSED int pipe2(int fds[2], int flags)
 INTERPOSED int pthread_create(pthread_t *restrict ret, const pthread_attr_t *restrict attr, void *(*fn)(void *),
                               void *restrict arg)
 {
-    REAL(pthread_create);
+    REAL(pthread_create)
     inject_saw("pthread_create", NULL);
     return real(ret, attr, fn, arg);
 }
 
 INTERPOSED pid_t fork(void)
 {
-    REAL(fork);
+    REAL(fork)
     inject_saw("fork", NULL);
     return real();
 }
@@ -118,28 +118,28 @@ INTERPOSED int posix_spawn(pid_t *restrict pid, const char *restrict path, const
                            const posix_spawnattr_t *restrict attr, char *const argv[restrict],
                            char *const envp[restrict])
 {
-    REAL(posix_spawn);
+    REAL(posix_spawn)
     inject_saw("posix_spawn", path);
     return real(pid, path, actions, attr, argv, envp);
 }
 
 INTERPOSED FILE *popen(const char *command, const char *mode)
 {
-    REAL(popen);
+    REAL(popen)
     inject_saw("popen", command);
     return real(command, mode);
 }
 
 INTERPOSED ssize_t read(int fd, void *buf, size_t n)
 {
-    REAL(read);
+    REAL(read)
     inject_gate();
     return real(fd, buf, n);
 }
 
 INTERPOSED int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-    REAL(poll);
+    REAL(poll)
     inject_gate();
     return real(fds, n, timeout);
 }
