@@ -73,6 +73,15 @@ fault_full_t_CFLAGS = $(fault_t_CFLAGS)
 fault_full_t_LDADD = $(fault_t_LDADD)
 fault_full_t_LDFLAGS = $(fault_t_LDFLAGS)
 
+check_PROGRAMS += fault_retention.t
+TESTS += fault_retention.t
+fault_retention_t_SOURCES = tests/fault/retention.c tests/fault/inject.c tests/fault/inject.h tests/fault/wrap_open.h tests/fault/oracle.c \
+	tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_retention_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_retention_t_CFLAGS = $(fault_t_CFLAGS)
+fault_retention_t_LDADD = $(fault_t_LDADD)
+fault_retention_t_LDFLAGS = $(fault_t_LDFLAGS)
+
 check_PROGRAMS += power.t
 TESTS += power.t
 power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h tests/fault/wrap_open.h \
