@@ -118,8 +118,8 @@ EXTRA_auditwell_trial_DEPENDENCIES = tests/plugins/sink_m_good.la tests/integrat
 trial: all auditwell-trial
 	$(AM_TESTS_ENVIRONMENT) ./auditwell-trial -c '$(CONFIG)' $(TRIAL_FLAGS)
 
-fault-long: all model.t fault.t fault_full.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
-	$(AM_TESTS_ENVIRONMENT) for t in model.t fault.t fault_full.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
+fault-long: all model.t fault.t fault_full.t fault_retention.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
+	$(AM_TESTS_ENVIRONMENT) for t in model.t fault.t fault_full.t fault_retention.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
 	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif

@@ -31,10 +31,12 @@ static void run(const char *command, const char *from, const char *to)
     CU_ASSERT_EQUAL(system(text), 0);
 }
 
+static int timeout_ms = 20000;
+
 static int retention(uint32_t flags, struct aw_retention_report *report)
 {
     struct aw_retention_options o = {
-        .struct_size = sizeof o, .flags = flags, .config_text = rig.config, .before = BEFORE, .timeout_ms = 20000};
+        .struct_size = sizeof o, .flags = flags, .config_text = rig.config, .before = BEFORE, .timeout_ms = timeout_ms};
     *report = (struct aw_retention_report){.struct_size = sizeof *report};
     return aw_retention(&o, report);
 }
@@ -46,7 +48,7 @@ static void make(void)
     struct aw_logger *logger;
     (void)snprintf(sinks, sizeof sinks,
                    "{ plugin = \"file\"; name = \"trail\"; path = \"%s/ret/audit.jsonl\"; rotate_size = \"4KiB\"; "
-                   "batch = { max_events = 5; flush_interval = \"2ms\"; }; }, { plugin = \"sqlite\"; name = \"db\"; "
+                   "batch = { events = 5; flush_interval = \"2ms\"; }; }, { plugin = \"sqlite\"; name = \"db\"; "
                    "path = \"%s/ret/audit.db\"; batch = { flush_interval = \"2ms\"; }; }",
                    harness_tmpdir(), harness_tmpdir());
     const struct rig_options options = {.sinks = sinks};
@@ -101,8 +103,8 @@ static void finish(const char *when)
         harness_note("%s: the next call: %s", when, rig_problems());
     uint64_t file = begin_of(rig.file, "trail", when), db = begin_of(rig.sqlite, "db", when);
     CU_ASSERT(db == KEEP && file > 1 && file <= KEEP);
-    rc = retention(AW_RETENTION_APPLY, &report);
-    CU_ASSERT(rc == AW_SUCCESS && report.count == 0 && report.records == 0);
+    rc = retention(0, &report);
+    CU_ASSERT(rc == AW_SUCCESS && report.count == 0);
 }
 
 /* In a child. true: the call at which something was to happen came. */
@@ -114,6 +116,7 @@ static bool attempt(const struct inject_plan *plan, uint64_t nth, const char *wh
     if (pid == 0) {
         struct aw_retention_report report;
         (void)alarm(60);
+        timeout_ms = plan ? 500 : 20000; /* what fails for ever need not be waited for */
         if (plan)
             inject_arm(plan);
         else
@@ -134,16 +137,16 @@ static bool attempt(const struct inject_plan *plan, uint64_t nth, const char *wh
     return good && WEXITSTATUS(status) == 1;
 }
 
-/* The calls that are tried: all, or more and more sparsely. */
-static uint64_t next_call(uint64_t n)
+/* The calls that are tried: all with FAULT_LONG, else fewer and fewer. */
+static uint64_t next_call(uint64_t n, uint64_t part)
 {
-    return n + 1 + (harness_slow() ? n / 4 : n / 24);
+    return n + 1 + (getenv("FAULT_LONG") ? 0 : n / part);
 }
 
 static void test_killed(void)
 {
     unsigned trials = 0, between = 0;
-    for (uint64_t nth = 1; CU_get_number_of_failures() < 10; nth = next_call(nth)) {
+    for (uint64_t nth = 1; CU_get_number_of_failures() < 10; nth = next_call(nth, 4)) {
         char when[60];
         (void)snprintf(when, sizeof when, "killed at call %llu", (unsigned long long)nth);
         restore();
@@ -162,7 +165,7 @@ static void test_killed(void)
 static void loop(enum inject_kind kind, bool persistent, int error)
 {
     unsigned trials = 0;
-    for (uint64_t nth = 1; CU_get_number_of_failures() < 10; nth = next_call(nth) + (persistent ? nth / 2 : nth / 6)) {
+    for (uint64_t nth = 1; CU_get_number_of_failures() < 10; nth = next_call(nth, persistent ? 1 : 2)) {
         const struct inject_plan plan = {kind, nth, persistent, error};
         char when[80];
         (void)snprintf(when, sizeof when, "%s %llu%s", inject_names[kind], (unsigned long long)nth,
@@ -205,7 +208,7 @@ static void test_dry(void)
     restore();
     CU_ASSERT_EQUAL(retention(0, &report), AW_SUCCESS);
     CU_ASSERT(report.stores == 2 && report.count > KEEP && report.removed == 0 && report.records == 0);
-    run("diff -r -x retention.lock", rig.dir, saved);
+    run("diff -r -x retention.lock -x 'audit.db-*'", rig.dir, saved);
     uint64_t count = report.count;
     CU_ASSERT_EQUAL(retention(AW_RETENTION_APPLY, &report), AW_SUCCESS);
     CU_ASSERT(report.count == count && report.removed == count && report.records == 2);
