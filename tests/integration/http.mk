@@ -1,0 +1,13 @@
+# Tests of the http sink against receivers on this host. SPDX-License-Identifier: Apache-2.0
+EXTRA_DIST += tests/integration/sinks/http_peer.py tests/integration/sinks/http_certs.sh
+if HAVE_CUNIT
+if SINK_HTTP
+HTTPTEST_RIG = tests/integration/sinks/http_rig.c tests/integration/sinks/http_rig.h $(SINKTEST_HOST)
+check_PROGRAMS += sink_http.t
+TESTS += sink_http.t
+sink_http_t_SOURCES = tests/integration/sinks/test_http.c $(HTTPTEST_RIG)
+sink_http_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_http_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_http_t_DEPENDENCIES = sink_http.la
+endif
+endif
