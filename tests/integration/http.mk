@@ -9,5 +9,12 @@ sink_http_t_SOURCES = tests/integration/sinks/test_http.c $(HTTPTEST_RIG)
 sink_http_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_http_t_LDADD = $(SINKTEST_LIBS)
 EXTRA_sink_http_t_DEPENDENCIES = sink_http.la
+
+check_PROGRAMS += sink_http_net.t
+TESTS += sink_http_net.t
+sink_http_net_t_SOURCES = tests/integration/sinks/test_http_net.c $(HTTPTEST_RIG)
+sink_http_net_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_http_net_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_http_net_t_DEPENDENCIES = sink_http.la
 endif
 endif

@@ -33,7 +33,7 @@ struct meaning {
 
 static const struct meaning meanings[] = {
     {CURLE_OPERATION_TIMEDOUT, AW_E_TIMEOUT, ""},
-    {CURLE_OUT_OF_MEMORY, AW_E_NOMEM, ""},
+    {CURLE_OUT_OF_MEMORY, AW_E_NOMEM, ", or a line of the reply's headers is longer than 100 KiB"},
     {CURLE_COULDNT_RESOLVE_HOST, AW_E_UNAVAILABLE, ""},
     {CURLE_COULDNT_RESOLVE_PROXY, AW_E_UNAVAILABLE, ""},
     {CURLE_COULDNT_CONNECT, AW_E_UNAVAILABLE, ""},

@@ -67,8 +67,7 @@ OPTION(connect_timeout, AW_OPT_DURATION, 0, "connect_timeout", "10s", "How long 
 OPTION(timeout, AW_OPT_DURATION, 0, "timeout", "30s",
        "How long a request may take; the host's write_deadline holds as well.", SECOND / 10, 3600 * SECOND, NULL);
 OPTION(idle_timeout, AW_OPT_DURATION, 0, "idle_timeout", "20s",
-       "How long a request may stand still, in whole seconds: nothing is sent and nothing comes.", SECOND,
-       3600 * SECOND, NULL);
+       "How long a request may stand still: nothing is sent and nothing comes.", SECOND / 10, 3600 * SECOND, NULL);
 OPTION(max_reply, AW_OPT_SIZE, 0, "max_reply", "1MiB", "A reply that is larger is cut off, and not believed.", 4096,
        64 << 20, NULL);
 OPTION(max_redirects, AW_OPT_UINT, 0, "max_redirects", "3",

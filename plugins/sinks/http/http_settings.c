@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,7 +175,10 @@ void ht_show_url(const char *url, char *out, size_t size)
 /* Only this host can listen to what does not leave it. */
 static bool is_loopback(const char *host)
 {
-    return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+    struct in_addr a; /* libcurl has made numbers of other forms dotted decimals */
+    if (inet_pton(AF_INET, host, &a) == 1)
+        return ntohl(a.s_addr) >> 24 == 127;
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
 }
 
 static int32_t check_url(const struct aw_host *h, const char *key, const char *url, bool plain_allowed, bool by_proxy,

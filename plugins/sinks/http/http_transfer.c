@@ -192,8 +192,6 @@ static CURLcode set_all(struct ht_sink *s, CURL *easy)
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, whole_ms(set->connect_ns));
-    SET(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    SET(easy, CURLOPT_LOW_SPEED_TIME, (long)(set->idle_ns / 1000000000u));
     SET(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(easy, CURLOPT_OPENSOCKETDATA, s);
     SET(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
@@ -254,33 +252,58 @@ void ht_abandon(struct ht_sink *s)
 
 /* ---- one request ---- */
 
-/* Runs until the transfer ended or the deadline came. CURLE_OPERATION_TIMEDOUT then. */
+/* Until when the request may stand still. libcurl's own limit is a mean over the past, and comes much later. */
+struct idle {
+    uint64_t moved, since_ns;
+};
+
+static uint64_t idle_until(struct ht_sink *s, struct idle *idle, uint64_t now)
+{
+    curl_off_t up = 0, down = 0, begun = 0;
+    (void)curl_easy_getinfo(s->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+    (void)curl_easy_getinfo(s->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+    (void)curl_easy_getinfo(s->easy, CURLINFO_PRETRANSFER_TIME_T, &begun);
+    uint64_t moved = (uint64_t)up + (uint64_t)down + s->answer.header_bytes;
+    if (begun == 0 || moved != idle->moved) /* connecting has a limit of its own */
+        *idle = (struct idle){moved, now};
+    return idle->since_ns + s->settings->idle_ns;
+}
+
+static CURLcode wait_for_more(struct ht_sink *s, uint64_t now, uint64_t until_ns)
+{
+    uint64_t ms = (until_ns - now) / MS + 1;
+    return curl_multi_poll(s->multi, NULL, 0, ms < WAIT_MAX_MS ? (int)ms : WAIT_MAX_MS, NULL) == CURLM_OK
+               ? CURLE_OK
+               : CURLE_OUT_OF_MEMORY;
+}
+
+/* Runs until the transfer ended or its time was over: CURLE_OPERATION_TIMEDOUT. */
 static CURLcode run(struct ht_sink *s, uint64_t deadline_ns)
 {
-    CURLcode result = CURLE_OPERATION_TIMEDOUT;
+    CURLcode result = CURLE_OK;
+    struct idle idle = {UINT64_MAX, 0};
     int running = 1, left;
     CURLMcode mc = curl_multi_add_handle(s->multi, s->easy);
     if (mc != CURLM_OK)
         return mc == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT;
-    for (;;) {
+    while (result == CURLE_OK) {
         mc = curl_multi_perform(s->multi, &running);
         const CURLMsg *m = curl_multi_info_read(s->multi, &left);
         if (m != NULL && m->msg == CURLMSG_DONE) {
             result = m->data.result;
             break;
         }
-        uint64_t now = s->host->mono_ns();
-        if (mc != CURLM_OK || running == 0) {
+        uint64_t now = s->host->mono_ns(), still = idle_until(s, &idle, now);
+        uint64_t until_ns = still < deadline_ns ? still : deadline_ns;
+        if (mc != CURLM_OK || running == 0)
             result = mc == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT;
-            break;
-        }
-        if (now >= deadline_ns)
-            break;
-        uint64_t ms = (deadline_ns - now) / MS + 1;
-        if (curl_multi_poll(s->multi, NULL, 0, ms < WAIT_MAX_MS ? (int)ms : WAIT_MAX_MS, NULL) != CURLM_OK) {
-            result = CURLE_OUT_OF_MEMORY;
-            break;
-        }
+        else if (now < until_ns)
+            result = wait_for_more(s, now, until_ns);
+        else
+            result = CURLE_OPERATION_TIMEDOUT;
+        if (result == CURLE_OPERATION_TIMEDOUT)
+            snprintf(s->answer.error, sizeof s->answer.error,
+                     until_ns == deadline_ns ? "time is over, and there is no answer" : "nothing moves (idle_timeout)");
     }
     (void)curl_multi_remove_handle(s->multi, s->easy);
     return result;

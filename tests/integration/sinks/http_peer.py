@@ -220,6 +220,10 @@ def redirect(peer, args, headers, events):  # /redirect/CODE/URL, quoted; or /re
     peer.reply(args[0], extra=f"Location: {place}\r\n")
 
 
+def again(peer, args, headers, events):
+    peer.reply(307, extra="Location: /again\r\n")
+
+
 def interim(peer, args, headers, events):
     peer.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nRetry-After: 77\r\n\r\n")
     peer.reply(503)
@@ -251,7 +255,7 @@ def early(peer, args, headers, events):  # see serve(): the body was not read
 behaviours = {
     "ok": ok, "status": status, "sequence": sequence, "file": from_file, "echo": echo, "results": results, "store": store,
     "stall": stall, "loris": loris, "half-closed": half_closed, "reset": reset, "partial": partial, "huge": huge,
-    "headers": headers_without_end, "packed": packed, "redirect": redirect, "interim": interim, "junk": junk,
+    "headers": headers_without_end, "packed": packed, "redirect": redirect, "interim": interim, "again": again, "junk": junk,
     "close": close, "page": page, "text": text, "early": early,
 }
 
