@@ -16,5 +16,12 @@ sink_http_net_t_SOURCES = tests/integration/sinks/test_http_net.c $(HTTPTEST_RIG
 sink_http_net_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_http_net_t_LDADD = $(SINKTEST_LIBS)
 EXTRA_sink_http_net_t_DEPENDENCIES = sink_http.la
+
+check_PROGRAMS += sink_http_tls.t
+TESTS += sink_http_tls.t
+sink_http_tls_t_SOURCES = tests/integration/sinks/test_http_tls.c $(HTTPTEST_RIG)
+sink_http_tls_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_http_tls_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_http_tls_t_DEPENDENCIES = sink_http.la
 endif
 endif

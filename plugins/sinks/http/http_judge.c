@@ -103,6 +103,8 @@ int32_t ht_judge_failure(struct ht_sink *s, const struct ht_answer *a)
         }
     if (a->code == CURLE_PEER_FAILED_VERIFICATION)
         remedy = certificate_remedy(raw);
+    if (strstr(raw, "wrong version number") != NULL)
+        remedy = ": is that port one for TLS?";
     if (code != AW_E_CONFIG && refuses_us(raw)) {
         code = AW_E_CONFIG;
         remedy = ": the receiver refuses our side of TLS; see client_cert, client_key and tls_min";
