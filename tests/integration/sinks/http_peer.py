@@ -25,7 +25,7 @@ lock = threading.Lock()  # the log, the store and the counters below
 connections = 0
 requests = 0
 visits = {}
-stored = set()
+stored = {}  # by the name of the store: ids
 check_signature = None
 if "verifier" in options:
     scope = {}
@@ -140,17 +140,17 @@ def results(peer, args, headers, events):  # /results: every third rejected, the
 def store(peer, args, headers, events):  # /store/NAME: a receiver as it should be; what it says is on disk
     out = []
     with lock, open(f"{directory}/{args[0]}", "a+") as file:
-        if not stored:
-            file.seek(0)
-            stored.update(json.loads(line)["eventId"] for line in file)
+        file.seek(0)
+        if args[0] not in stored:
+            stored[args[0]] = {json.loads(line)["eventId"] for line in file}
         raw = open(directory + "/body", "rb").read().decode()
         lines = raw.splitlines() if headers["content-type"] == "application/x-ndjson" else None
         for i, event in enumerate(events):
-            known = event["eventId"] in stored
+            known = event["eventId"] in stored[args[0]]
             if not known:
                 text = lines[i] if lines else json.dumps(event, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
                 file.write(text + "\n")
-                stored.add(event["eventId"])
+                stored[args[0]].add(event["eventId"])
             out.append({"eventId": event["eventId"], "status": "duplicate" if known else "ok"})
         file.flush()
         os.fsync(file.fileno())
