@@ -288,7 +288,15 @@ def note(peer, start, headers, body):
 def serve(sock, number):
     try:
         if tls:
-            sock = tls.wrap_socket(sock, server_side=True)
+            sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            try:
+                sock.do_handshake()
+            except ssl.SSLError:  # the alert must not be lost to a reset
+                sock = socket.socket(fileno=sock.detach())
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+                raise Gone()
         peer = Peer(sock, number)
         while True:
             start = peer.line().split(" ")

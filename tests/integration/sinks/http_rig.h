@@ -23,7 +23,7 @@ struct rig {
 
 /* Arguments as of http_peer.py behind the directory, NULL-ended. Bails out when it does not start. */
 struct rig *rig_peer(const char *const *arguments);
-#define RIG_PEER(...) rig_peer((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define RIG_PEER(...) rig_peer((const char *const[]){__VA_ARGS__, NULL})
 /* nginx before that peer: TLS, HTTP/2, and at port_mutual only with a certificate of clients. */
 struct rig *rig_nginx(const struct rig *peer);
 void rig_stop(struct rig *r);                                        /* by its own end, or killed */
@@ -38,7 +38,7 @@ const char *rig_cert(const char *name); /* a file of the test's own authorities;
 
 /* A started sink for this URL. pairs may be NULL. */
 struct mh_instance *rig_sink(const char *url, const char *const *pairs);
-#define RIG_SINK(url, ...) rig_sink(url, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define RIG_SINK(url, ...) rig_sink(url, (const char *const[]){__VA_ARGS__, NULL})
 /* Writes seqs [from, to]; status as of mh_write(). after_ms may be NULL. */
 int32_t rig_write(struct mh_instance *m, uint64_t from, uint64_t to, uint64_t deadline_ns, uint8_t *status,
                   uint32_t *after_ms);

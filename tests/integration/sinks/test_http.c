@@ -15,7 +15,7 @@ static struct rig *peer;
 
 static void test_setup(void)
 {
-    peer = RIG_PEER();
+    peer = RIG_PEER(NULL);
     CU_ASSERT_TRUE(peer->port > 0);
 }
 
@@ -98,7 +98,7 @@ static void test_formats(void)
 
 static void test_body_larger_then_smaller(void)
 {
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"), NULL);
     size_t len;
     for (int i = 0; i < 3; i++) {
         struct aw_event *large = mh_event_sized(7, (10u << 20) + (size_t)i);
@@ -138,7 +138,7 @@ static char *key_of_last(void)
 
 static void test_idempotency_key(void)
 {
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/status/500")),
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/status/500"), NULL),
                        *other = RIG_SINK(rig_url(peer, "/ok"), "format", "ndjson", "compression", "gzip");
     CU_ASSERT_EQUAL(mh_write(m, 5, 9, 0, NULL), AW_E_RETRY);
     CU_ASSERT_TRUE(last_has("\"keyFits\":true")); /* as the manual says, computed by the peer */
@@ -378,7 +378,7 @@ static void test_results(void)
         CU_ASSERT_TRUE(right);
     }
     rig_reply(peer, all[0].reply);
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/file/200"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/file/200"), NULL);
     CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_OK);
     CU_ASSERT_EQUAL(m->event_error_index, 1);
     CU_ASSERT_STRING_EQUAL(m->event_error, "the receiver rejects it: no \xc3\xbc ");
@@ -391,7 +391,7 @@ static void test_many_results(void)
     static const uint8_t cycle[] = {AW_EVENT_DURABLE, AW_EVENT_DURABLE, AW_EVENT_REJECTED, AW_EVENT_DUPLICATE,
                                     AW_EVENT_RETRY};
     uint8_t status[500];
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/results"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/results"), NULL);
     CU_ASSERT_EQUAL(rig_write(m, 1, 500, 0, status, NULL), AW_OK);
     for (size_t i = 0; i < 500; i++)
         CU_ASSERT_EQUAL(status[i], cycle[i % 5]);

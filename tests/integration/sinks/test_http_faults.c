@@ -23,7 +23,7 @@ static struct rig *peer;
 
 static void test_setup(void)
 {
-    peer = RIG_PEER();
+    peer = RIG_PEER(NULL);
     CU_ASSERT_TRUE(peer->port > 0);
 }
 
@@ -140,7 +140,7 @@ static size_t count(const char *text, const char *part)
 
 static void test_receiver_is_killed(void)
 {
-    struct killer k = {.rig = RIG_PEER()};
+    struct killer k = {.rig = RIG_PEER(NULL)};
     char *dir = mh_fresh_dir(), config[3000], id[64], line[400], store[700];
     struct aw_logger *logger;
     pthread_t thread;

@@ -24,7 +24,7 @@ static void test_setup(void)
     setenv("http_proxy", "http://127.0.0.1:1", 1);
     setenv("HTTPS_PROXY", "http://127.0.0.1:1", 1);
     setenv("ALL_PROXY", "socks5://127.0.0.1:1", 1);
-    peer = RIG_PEER();
+    peer = RIG_PEER(NULL);
     CU_ASSERT_TRUE(peer->port > 0);
 }
 
@@ -43,7 +43,7 @@ static void refused(const char *url, const char *const *pairs, const char *why)
     CU_ASSERT_TRUE(right);
     mh_destroy(m);
 }
-#define REFUSED(url, why, ...) refused(url, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL}, why)
+#define REFUSED(url, why, ...) refused(url, (const char *const[]){__VA_ARGS__, NULL}, why)
 
 static void accepted(const char *url, const char *const *pairs)
 {
@@ -56,25 +56,25 @@ static void accepted(const char *url, const char *const *pairs)
     CU_ASSERT_PTR_NOT_NULL(m);
     mh_destroy(m);
 }
-#define ACCEPTED(url, ...) accepted(url, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define ACCEPTED(url, ...) accepted(url, (const char *const[]){__VA_ARGS__, NULL})
 
 #define U "https://collector.example/v1"
 
 static void test_options(void)
 {
-    REFUSED("http://collector.example/v1", "insecure_plain = true");
-    REFUSED("http://127.0.0.1.example/", "insecure_plain = true");
-    REFUSED("http://localhost.example/", "insecure_plain = true");
-    REFUSED("http://126.0.0.1/", "insecure_plain = true");
-    REFUSED("http://[::2]/", "insecure_plain = true");
+    REFUSED("http://collector.example/v1", "insecure_plain = true", NULL);
+    REFUSED("http://127.0.0.1.example/", "insecure_plain = true", NULL);
+    REFUSED("http://localhost.example/", "insecure_plain = true", NULL);
+    REFUSED("http://126.0.0.1/", "insecure_plain = true", NULL);
+    REFUSED("http://[::2]/", "insecure_plain = true", NULL);
     REFUSED("http://localhost/", "by a proxy", "proxy", "http://127.0.0.1:3128");
-    REFUSED("ftp://collector.example/", "scheme is \"ftp\"");
-    REFUSED("file:///etc/passwd", "expected https");
-    REFUSED("collector.example/v1", "no URL");
-    REFUSED("https://user:pw-canary@collector.example/", "user name, password or fragment");
-    REFUSED("https://collector.example/#x", "user name, password or fragment");
-    REFUSED("https://collector.example:99999/", "no URL");
-    REFUSED("https://collector.example/\n", "control character");
+    REFUSED("ftp://collector.example/", "scheme is \"ftp\"", NULL);
+    REFUSED("file:///etc/passwd", "expected https", NULL);
+    REFUSED("collector.example/v1", "no URL", NULL);
+    REFUSED("https://user:pw-canary@collector.example/", "user name, password or fragment", NULL);
+    REFUSED("https://collector.example/#x", "user name, password or fragment", NULL);
+    REFUSED("https://collector.example:99999/", "no URL", NULL);
+    REFUSED("https://collector.example/\n", "control character", NULL);
     REFUSED(U, "another scheme, host or port", "health_url", "https://collector.example:8443/health");
     REFUSED(U, "another scheme, host or port", "health_url", "https://elsewhere.example/health");
     REFUSED(U, "there is no compression", "compression_level", "3");
@@ -104,11 +104,11 @@ static void test_options(void)
     REFUSED(U, "expected http://HOST:PORT", "proxy", "ftp://proxy.example");
     REFUSED(U, "use proxy_username", "proxy", "http://u:canary@proxy.example:1");
     REFUSED(U, "there is no proxy", "proxy_password", "canary");
-    ACCEPTED("http://localhost:8080/a");
-    ACCEPTED("http://127.9.9.9/");
-    ACCEPTED("http://127.1/");
-    ACCEPTED("http://0x7f000001/");
-    ACCEPTED("http://[::1]:80/");
+    ACCEPTED("http://localhost:8080/a", NULL);
+    ACCEPTED("http://127.9.9.9/", NULL);
+    ACCEPTED("http://127.1/", NULL);
+    ACCEPTED("http://0x7f000001/", NULL);
+    ACCEPTED("http://[::1]:80/", NULL);
     ACCEPTED("http://collector.example/", "insecure_plain", "true");
     ACCEPTED(U, "health_url", "https://COLLECTOR.example:443/health");
     ACCEPTED(U, "proxy", "socks5h://127.0.0.1:1080");
@@ -178,7 +178,7 @@ static void test_misbehaviour(void)
 
 static void test_refused_before_it_is_sent(void)
 {
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/early"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/early"), NULL);
     struct aw_event *e = mh_event_sized(1, 4 << 20);
     uint8_t status;
     uint64_t before = m->host.mono_ns();
@@ -188,7 +188,7 @@ static void test_refused_before_it_is_sent(void)
     mh_event_free(e);
     CU_ASSERT_FALSE(mh_logged(m, "is too large for the receiver")); /* one event cannot be made smaller */
     mh_destroy(m);
-    m = RIG_SINK(rig_url(peer, "/status/413"));
+    m = RIG_SINK(rig_url(peer, "/status/413"), NULL);
     CU_ASSERT_EQUAL(mh_write(m, 1, 9, 0, NULL), AW_E_REJECTED);
     CU_ASSERT_EQUAL(mh_write(m, 1, 9, 0, NULL), AW_E_REJECTED);
     const char *first = strstr(m->log, "is too large for the receiver");
@@ -223,7 +223,7 @@ static void test_times(void)
         CU_ASSERT_TRUE(mh_all(status, 3, AW_EVENT_UNKNOWN));
         mh_destroy(m);
     }
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"), NULL);
     uint8_t status[3];
     CU_ASSERT_EQUAL(rig_write(m, 1, 3, 1, status, NULL), AW_E_TIMEOUT); /* it was over before */
     CU_ASSERT_EQUAL(rig_write(m, 1, 3, 0, status, NULL), AW_OK);
@@ -286,7 +286,7 @@ static void test_redirects(void)
 
 static void test_keep_alive(void)
 {
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"), NULL);
     struct aw_health h = {.struct_size = sizeof h};
     for (uint64_t i = 1; i <= 50; i++)
         CU_ASSERT_EQUAL(mh_write(m, i, i, 0, NULL), AW_OK);
@@ -304,7 +304,7 @@ static void test_keep_alive(void)
     CU_ASSERT_EQUAL(mh_write(m, 52, 52, 0, NULL), AW_OK);
     mh_destroy(m);
     /* A receiver that closes without a word after each answer: no batch fails for it. */
-    m = RIG_SINK(rig_url(peer, "/close/silently"));
+    m = RIG_SINK(rig_url(peer, "/close/silently"), NULL);
     for (uint64_t i = 1; i <= 20; i++)
         CU_ASSERT_EQUAL(mh_write(m, i, i, 0, NULL), AW_OK);
     mh_destroy(m);
@@ -331,7 +331,7 @@ static void test_reconfigure(void)
 
 static void test_down_and_up(void)
 {
-    struct rig *own = RIG_PEER();
+    struct rig *own = RIG_PEER(NULL);
     char dir[600], port[32];
     struct mh_instance *m = RIG_SINK(rig_url(own, "/store/trail.jsonl"), "format", "ndjson");
     uint8_t status[10];
@@ -436,7 +436,7 @@ static int open_sockets(void)
 
 static void test_fork(void)
 {
-    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"));
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"), NULL);
     CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_OK);
     int before = open_sockets();
     CU_ASSERT_EQUAL(before, 1);

@@ -17,7 +17,7 @@ static char ca[512];
 static void test_setup(void)
 {
     snprintf(ca, sizeof ca, "%s", rig_cert("ca.pem"));
-    plain = RIG_PEER();
+    plain = RIG_PEER(NULL);
     front = rig_nginx(plain);
     CU_ASSERT_TRUE(front->port > 0);
 }
@@ -52,7 +52,7 @@ static int32_t once(const char *host, int port, const char *const *pairs, bool *
     mh_destroy(m);
     return code;
 }
-#define ONCE(host, port, all, ...) once(host, port, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL}, all)
+#define ONCE(host, port, all, ...) once(host, port, (const char *const[]){__VA_ARGS__, NULL}, all)
 
 /* ---- who the receiver is ---- */
 
@@ -65,7 +65,7 @@ static void test_certificates(void)
     CU_ASSERT_TRUE(all);
     CU_ASSERT_EQUAL(ONCE("localhost", good->port, &all, "ca_file", ca, "tls_min", "1.3"), AW_OK);
     CU_ASSERT_TRUE(all);
-    CU_ASSERT_EQUAL(ONCE("127.0.0.1", good->port, &all), AW_E_CONFIG); /* not of the system's authorities */
+    CU_ASSERT_EQUAL(ONCE("127.0.0.1", good->port, &all, NULL), AW_E_CONFIG); /* not of the system's authorities */
     CU_ASSERT_TRUE(all && rig_error_has("ca_file must name the authority"));
     CU_ASSERT_EQUAL(ONCE("127.0.0.1", stranger->port, &all, "ca_file", ca), AW_E_CONFIG);
     CU_ASSERT_TRUE(all && rig_error_has("ca_file must name the authority"));
