@@ -26,21 +26,20 @@
 
 /* ---- signals ---- */
 
-/* Was SIGPIPE blocked before, or pending? */
 struct pipe_guard {
     sigset_t old;
-    bool pending, armed;
+    bool armed; /* SIGPIPE was not blocked before: one of ours must not stay behind */
 };
 
 static void guard_begin(struct pipe_guard *g)
 {
-    sigset_t pipe, now;
+    sigset_t pipe;
+    g->armed = false;
+    if (pthread_sigmask(SIG_BLOCK, NULL, &g->old) != 0 || sigismember(&g->old, SIGPIPE) == 1)
+        return; /* as in every worker of the host */
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
-    sigemptyset(&now);
-    sigpending(&now);
-    g->pending = sigismember(&now, SIGPIPE) == 1;
-    g->armed = pthread_sigmask(SIG_BLOCK, &pipe, &g->old) == 0;
+    g->armed = pthread_sigmask(SIG_BLOCK, &pipe, NULL) == 0;
 }
 
 static void guard_end(struct pipe_guard *g)
@@ -51,7 +50,7 @@ static void guard_end(struct pipe_guard *g)
         return;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
-    while (!g->pending && sigtimedwait(&pipe, NULL, &none) < 0 && errno == EINTR)
+    while (sigtimedwait(&pipe, NULL, &none) < 0 && errno == EINTR)
         continue;
     pthread_sigmask(SIG_SETMASK, &g->old, NULL);
 }
