@@ -346,6 +346,8 @@ static void request(struct ht_sink *s, const char *url, struct curl_slist *heade
         curl_easy_getinfo(s->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK && version == CURL_HTTP_VERSION_2_0;
     if (curl_easy_getinfo(s->easy, CURLINFO_NUM_CONNECTS, &connections) == CURLE_OK && connections > 0)
         s->host->metric_add(s->host, s->metric_connections, (double)connections);
+    a->stale = connections == 0 && a->header_bytes == 0 &&
+               (a->code == CURLE_SEND_ERROR || a->code == CURLE_RECV_ERROR || a->code == CURLE_GOT_NOTHING);
     (void)curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, NULL); /* they live on the caller's stack */
     if (a->code != CURLE_OK)
         ht_disconnect(s);
@@ -409,9 +411,10 @@ void ht_post(struct ht_sink *s, const struct aw_batch *batch, const struct ht_bu
     char key[HT_KEY_LINE], signature[HT_SIGNATURE_LINE], *moved_to = NULL;
     struct curl_slist second = {signature, s->settings->body_headers}, first = {key, &second};
     uint64_t end_ns = end_of(s, batch->deadline_ns);
+    bool again = false;
     if (s->settings->signature_key == NULL)
         first.next = s->settings->body_headers;
-    for (unsigned hop = 0;; hop++) {
+    for (unsigned hop = 0;; hop += !again) {
         forget_answer(s);
         CURLcode rc = prepare_post(s, body);
         bool coded =
@@ -422,7 +425,9 @@ void ht_post(struct ht_sink *s, const struct aw_batch *batch, const struct ht_bu
         }
         request(s, moved_to != NULL ? moved_to : s->settings->url, &first, end_ns);
         s->host->metric_add(s->host, s->metric_requests, 1);
-        if (s->answer.code != CURLE_OK || !follows(s, hop, &moved_to))
+        /* The receiver closed what we kept, just when we used it. libcurl sees some of these cases itself. */
+        again = s->answer.stale && !again;
+        if (!again && (s->answer.code != CURLE_OK || !follows(s, hop, &moved_to)))
             break;
     }
     if (s->answer.code == CURLE_OK)

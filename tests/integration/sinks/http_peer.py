@@ -44,6 +44,7 @@ class Peer:
         self.sock = sock
         self.number = number
         self.buffer = b""
+        self.answered = False
 
     def fill(self):
         more = self.sock.recv(65536)
@@ -253,7 +254,7 @@ def early(peer, args, headers, events):  # see serve(): the body was not read
 
 
 behaviours = {
-    "ok": ok, "status": status, "sequence": sequence, "file": from_file, "echo": echo, "results": results, "store": store,
+    "ok": ok, "once": ok, "status": status, "sequence": sequence, "file": from_file, "echo": echo, "results": results, "store": store,
     "stall": stall, "loris": loris, "half-closed": half_closed, "reset": reset, "partial": partial, "huge": huge,
     "headers": headers_without_end, "packed": packed, "redirect": redirect, "interim": interim, "again": again, "junk": junk,
     "close": close, "page": page, "text": text, "early": early,
@@ -308,6 +309,8 @@ def serve(sock, number):
                 name, value = line.split(":", 1)
                 headers[name.lower()] = value.strip()
             path = start[1].split("?")[0].split("/")[1:]
+            if path[0] == "once" and peer.answered:  # a connection is good for one request, and nobody says so
+                peer.reset()
             if path[0] == "early":
                 early(peer, [], headers, [])
             if headers.get("expect") == "100-continue":
@@ -315,6 +318,7 @@ def serve(sock, number):
             body = peer.take(int(headers.get("content-length", "0")))
             events = note(peer, start, headers, body)
             behaviours[path[0]](peer, path[1:], headers, events)
+            peer.answered = True
     except (Gone, OSError):
         pass
     finally:

@@ -308,6 +308,16 @@ static void test_keep_alive(void)
     for (uint64_t i = 1; i <= 20; i++)
         CU_ASSERT_EQUAL(mh_write(m, i, i, 0, NULL), AW_OK);
     mh_destroy(m);
+    m = RIG_SINK(rig_url(peer, "/once"), NULL);
+    struct aw_event *large = mh_event_sized(1, 1000000);
+    for (uint64_t i = 1; i <= 20; i++) {
+        uint8_t status;
+        CU_ASSERT_EQUAL(mh_write_events(m, &large, 1, 0, 0, &status), AW_OK);
+        CU_ASSERT_EQUAL(status, AW_EVENT_DURABLE);
+    }
+    mh_event_free(large);
+    CU_ASSERT_EQUAL(mh_metric(m, "http_connections_total"), 20);
+    mh_destroy(m);
     m = MH("http", "url", rig_url(peer, "/ok")); /* never started */
     mh_destroy(m);
 }
