@@ -3,12 +3,14 @@
  */
 #include "config.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "audit/audit.h"
@@ -104,6 +106,43 @@ static void test_allocation(void)
     rig_stop(secure);
 }
 
+/* ---- a connection that is gone when it is used again ---- */
+
+static _Atomic int send_fails_in; /* calls from now; 0: never. This program's send() is libcurl's, too. */
+
+__attribute__((visibility("default"))) ssize_t send(int fd, const void *bytes, size_t n, int flags);
+ssize_t send(int fd, const void *bytes, size_t n, int flags)
+{
+    static _Atomic(void *) real;
+    if (atomic_load(&send_fails_in) > 0 && atomic_fetch_sub(&send_fails_in, 1) == 1) {
+        errno = EPIPE;
+        return -1;
+    }
+    void *next = atomic_load(&real);
+    if (next == NULL)
+        atomic_store(&real, next = dlsym(RTLD_NEXT, "send"));
+    ssize_t (*call)(int, const void *, size_t, int);
+    *(void **)&call = next;
+    return call(fd, bytes, n, flags);
+}
+
+static void test_broken_pipe(void)
+{
+    struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"), NULL);
+    for (int nth = 1; nth <= 2; nth++) { /* the head, the body: large enough for a call of its own */
+        CU_ASSERT_EQUAL(mh_write(m, 1, 200, 0, NULL), AW_OK);
+        double before = mh_metric(m, "http_connections_total");
+        atomic_store(&send_fails_in, nth);
+        CU_ASSERT_EQUAL(mh_write(m, 1, 200, 0, NULL), AW_OK);
+        CU_ASSERT_EQUAL(atomic_load(&send_fails_in), 0);
+        CU_ASSERT_EQUAL(mh_metric(m, "http_connections_total"), before + 1);
+        CU_ASSERT_EQUAL(m->class->reopen(m->sink), AW_OK);
+        atomic_store(&send_fails_in, nth); /* a new one is not tried twice */
+        CU_ASSERT_EQUAL(mh_write(m, 1, 200, 0, NULL), AW_E_RETRY);
+    }
+    mh_destroy(m);
+}
+
 /* ---- the whole of it ---- */
 
 #define LOAD 3000u
@@ -185,4 +224,5 @@ static void test_receiver_is_killed(void)
 }
 
 HARNESS_MAIN("sink_http_faults", {"set up", test_setup}, {"every failing allocation", test_allocation},
+             {"a connection that broke while it was kept", test_broken_pipe},
              {"a receiver that is killed under load", test_receiver_is_killed})
