@@ -286,6 +286,27 @@ def note(peer, start, headers, body):
     return events
 
 
+def tunnel(peer, start, headers):
+    """A proxy's part: bytes go both ways until one side ends."""
+    note(peer, start, headers, b"")
+    host, port = start[1].rsplit(":", 1)
+    far = socket.create_connection((host, int(port)))
+    peer.send(b"HTTP/1.1 200 Connected\r\nRetry-After: 99\r\n\r\n")
+    far.sendall(peer.buffer)
+
+    def back():
+        try:
+            while data := far.recv(65536):
+                peer.send(data)
+        except OSError:
+            pass
+
+    threading.Thread(target=back, daemon=True).start()
+    while data := peer.sock.recv(65536):
+        far.sendall(data)
+    raise Gone()
+
+
 def serve(sock, number):
     try:
         if tls:
@@ -308,6 +329,11 @@ def serve(sock, number):
                     break
                 name, value = line.split(":", 1)
                 headers[name.lower()] = value.strip()
+            if start[0] == "CONNECT":
+                tunnel(peer, start, headers)
+            if start[1].startswith("http://"):  # as to a proxy
+                start[1] = start[1][start[1].index("/", 7) :]
+                headers["x-by-proxy"] = "yes"
             path = start[1].split("?")[0].split("/")[1:]
             if path[0] == "once" and peer.answered:  # a connection is good for one request, and nobody says so
                 peer.reset()

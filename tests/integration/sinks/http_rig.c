@@ -162,6 +162,7 @@ static void write_config(struct rig *r, const struct rig *peer)
         "  server { listen 127.0.0.1:%d ssl http2; ssl_verify_client on; "
         "location / { proxy_pass http://127.0.0.1:%d; } }\n"
         "  server { listen 127.0.0.1:%d; location / { proxy_pass http://127.0.0.1:%d; } }\n"
+        "  server { listen 127.0.0.1:%d http2; location / { proxy_pass http://127.0.0.1:%d; } }\n"
         "}\n";
     char config[600], cert[512], key[512], ca[512], all[8192];
     const char *d = r->dir;
@@ -169,7 +170,7 @@ static void write_config(struct rig *r, const struct rig *peer)
     snprintf(key, sizeof key, "%s", rig_cert("good.key"));
     snprintf(ca, sizeof ca, "%s", rig_cert("ca.pem"));
     int n = snprintf(all, sizeof all, text, d, d, d, d, d, d, d, cert, key, ca, r->port, peer->port, r->port_mutual,
-                     peer->port, r->port_plain, peer->port);
+                     peer->port, r->port_plain, peer->port, r->port_h2c, peer->port);
     snprintf(config, sizeof config, "%s/nginx.conf", d);
     mh_spew(config, all, (size_t)n);
 }
@@ -187,12 +188,13 @@ struct rig *rig_nginx(const struct rig *peer)
         r->port = free_port();
         r->port_mutual = free_port();
         r->port_plain = free_port();
+        r->port_h2c = free_port();
         write_config(r, peer);
         const char *argv[] = {"nginx", "-p", r->dir, "-e", log, "-c", config, NULL};
         r->pid = spawn(argv, &r->in, &out);
         close(out);
         while (waitpid(r->pid, &status, WNOHANG) == 0) {
-            if (listens(r->port) && listens(r->port_mutual) && listens(r->port_plain))
+            if (listens(r->port) && listens(r->port_mutual) && listens(r->port_plain) && listens(r->port_h2c))
                 return r;
             nanosleep(&(struct timespec){0, 10000000}, NULL);
         }

@@ -15,9 +15,9 @@
 
 struct rig {
     pid_t pid;
-    int in;   /* its standard input */
-    int port; /* nginx: of TLS with HTTP/2 */
-    int port_mutual, port_plain;
+    int in;                                /* its standard input */
+    int port;                              /* nginx: of TLS with HTTP/2 */
+    int port_mutual, port_plain, port_h2c; /* h2c: HTTP/2 without TLS */
     char dir[512];
 };
 

@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -126,6 +127,13 @@ ssize_t send(int fd, const void *bytes, size_t n, int flags)
     return call(fd, bytes, n, flags);
 }
 
+static uint64_t clock_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static void test_broken_pipe(void)
 {
     struct mh_instance *m = RIG_SINK(rig_url(peer, "/ok"), NULL);
@@ -141,6 +149,41 @@ static void test_broken_pipe(void)
         CU_ASSERT_EQUAL(mh_write(m, 1, 200, 0, NULL), AW_E_RETRY);
     }
     mh_destroy(m);
+}
+
+/* ---- a name server that does not answer ---- */
+
+static _Atomic int lookups; /* that ended */
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *node, const char *service,
+                                                       const struct addrinfo *hints, struct addrinfo **ret);
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    int (*call)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (node != NULL && strcmp(node, "slow.test") == 0) {
+        nanosleep(&(struct timespec){2, 0}, NULL);
+        atomic_fetch_add(&lookups, 1);
+        return EAI_AGAIN;
+    }
+    *(void **)&call = dlsym(RTLD_NEXT, "getaddrinfo");
+    return call(node, service, hints, ret);
+}
+
+static void test_slow_name(void)
+{
+    struct mh_instance *m = RIG_SINK("http://slow.test/", "insecure_plain", "true");
+    uint8_t status[3];
+    uint64_t before = m->host.mono_ns();
+    CU_ASSERT_EQUAL(rig_write(m, 1, 3, before + 200000000u, status, NULL), AW_E_TIMEOUT);
+    uint64_t took = m->host.mono_ns() - before;
+    mh_destroy(m);
+    uint64_t destroyed = clock_ms();
+    CU_ASSERT_TRUE(took >= 200000000u);
+    CU_ASSERT_EQUAL(atomic_load(&lookups), 0); /* we did not wait for it */
+    while (atomic_load(&lookups) == 0 && clock_ms() - destroyed < 30000)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    CU_ASSERT_EQUAL(atomic_load(&lookups), 1);
+    nanosleep(&(struct timespec){0, 100000000}, NULL); /* libcurl's thread goes after that */
 }
 
 /* ---- the whole of it ---- */
@@ -225,4 +268,5 @@ static void test_receiver_is_killed(void)
 
 HARNESS_MAIN("sink_http_faults", {"set up", test_setup}, {"every failing allocation", test_allocation},
              {"a connection that broke while it was kept", test_broken_pipe},
+             {"a name server that does not answer", test_slow_name},
              {"a receiver that is killed under load", test_receiver_is_killed})

@@ -368,6 +368,32 @@ static void test_down_and_up(void)
     rig_stop(own);
 }
 
+/* ---- proxies ---- */
+
+static void test_proxy(void)
+{
+    struct rig *proxy = RIG_PEER(NULL);
+    char url[200];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", proxy->port);
+    /* Plain: the proxy reads all, so that it must be wanted in so many words. */
+    struct mh_instance *m = RIG_SINK("http://collector.example/ok", "insecure_plain", "true", "proxy", url,
+                                     "proxy_username", "pat", "proxy_password", "proxy-canary");
+    CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_OK);
+    char *line = rig_last(proxy);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "\"x-by-proxy\":\"yes\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "\"host\":\"collector.example\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "\"proxy-authorization\":\"Basic cGF0OnByb3h5LWNhbmFyeQ==\""));
+    free(line);
+    mh_destroy(m);
+    m = MH("http", "url", "http://127.0.0.1:1/ok", "insecure_plain", "true", "proxy", "http://127.0.0.1:1",
+           "proxy_username", "pat", "proxy_password", "proxy-canary");
+    CU_ASSERT_EQUAL(mh_start(m), AW_OK);
+    CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_E_UNAVAILABLE);
+    CU_ASSERT_PTR_NULL(strstr(m->error, "canary"));
+    mh_destroy(m);
+    rig_stop(proxy);
+}
+
 /* ---- the probe ---- */
 
 static int32_t probe(struct mh_instance *m)
@@ -470,4 +496,4 @@ HARNESS_MAIN("sink_http_net", {"set up", test_setup}, {"options", test_options},
              {"refused before it is sent", test_refused_before_it_is_sent}, {"time-outs", test_times},
              {"redirects", test_redirects}, {"connections are kept", test_keep_alive},
              {"reconfigured", test_reconfigure}, {"a receiver that is killed and comes back", test_down_and_up},
-             {"probe", test_probe}, {"fork", test_fork})
+             {"proxies", test_proxy}, {"probe", test_probe}, {"fork", test_fork})

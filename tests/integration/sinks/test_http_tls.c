@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -180,6 +181,11 @@ static void test_http2(void)
     mh_event_free(e);
     CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_OK);
     mh_destroy(m);
+    char h2c[100];
+    snprintf(h2c, sizeof h2c, "http://127.0.0.1:%d/ok", front->port_h2c);
+    m = RIG_SINK(h2c, "http_version", "2");
+    CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_OK);
+    mh_destroy(m);
     bool whole;
     struct rig *old = tls_peer("good", NULL); /* knows HTTP/1.1 alone */
     CU_ASSERT_EQUAL(ONCE("localhost", old->port, &whole, "ca_file", ca), AW_OK);
@@ -217,6 +223,68 @@ static void test_http2_trouble(void)
     int32_t code = mh_write(m, 1, 3, 0, NULL);
     CU_ASSERT_TRUE(code == AW_E_RETRY || code == AW_E_UNAVAILABLE);
     CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_E_UNAVAILABLE);
+    mh_destroy(m);
+}
+
+/* ---- a proxy, a fork, and one who never answers ---- */
+
+static void test_tunnel(void)
+{
+    char url[200];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", plain->port);
+    struct rig *secure = tls_peer("good", NULL);
+    struct mh_instance *m =
+        RIG_SINK(rig_https("localhost", secure->port, "/status/503"), "ca_file", ca, "proxy", url, "proxy_username",
+                 "pat", "proxy_password", "proxy-canary", "bearer_token", "bearer-canary", "headers", "X-Mine: 1");
+    uint8_t status[3];
+    uint32_t after_ms = 1;
+    CU_ASSERT_EQUAL(rig_write(m, 1, 3, 0, status, &after_ms), AW_E_RETRY);
+    CU_ASSERT_EQUAL(after_ms, 0); /* what the proxy said before is not the receiver's word */
+    char *line = rig_last(plain);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "\"method\":\"CONNECT\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "\"proxy-authorization\":\"Basic "));
+    CU_ASSERT_PTR_NULL(strstr(line, "bearer-canary")); /* only what is for the proxy */
+    CU_ASSERT_PTR_NULL(strstr(line, "x-mine"));
+    free(line);
+    line = rig_last(secure);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "Bearer bearer-canary"));
+    CU_ASSERT_PTR_NULL(strstr(line, "proxy-authorization"));
+    free(line);
+    mh_destroy(m);
+    rig_stop(secure);
+}
+
+static void test_fork(void)
+{
+    struct rig *secure = tls_peer("good", NULL);
+    struct mh_instance *m = RIG_SINK(rig_https("localhost", secure->port, "/ok"), "ca_file", ca);
+    CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_OK);
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = fork();
+        if (pid == 0) { /* gives its part up, in every way there is */
+            bool ok = m->class->after_fork(m->sink) == AW_OK;
+            ok = ok && (i != 1 || (mh_start(m) == AW_OK && mh_write(m, 2, 2, 0, NULL) == AW_OK && mh_stop(m) == AW_OK));
+            if (i != 0)
+                m->class->destroy(m->sink);
+            harness_end_child(ok ? 0 : 1);
+        }
+        int status = -1;
+        waitpid(pid, &status, 0);
+        CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        CU_ASSERT_EQUAL(mh_write(m, 3, 3, 0, NULL), AW_OK);
+        CU_ASSERT_EQUAL(mh_metric(m, "http_connections_total"), 1); /* nobody said goodbye in our session */
+    }
+    mh_destroy(m);
+    rig_stop(secure);
+}
+
+static void test_no_handshake(void)
+{
+    struct mh_instance *m =
+        RIG_SINK(rig_https("127.0.0.1", plain->port, "/ok"), "ca_file", ca, "connect_timeout", "300ms");
+    uint64_t before = m->host.mono_ns();
+    CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, NULL), AW_E_TIMEOUT); /* it waits for the end of a line of HTTP */
+    CU_ASSERT_TRUE(m->host.mono_ns() - before < UINT64_C(5000000000));
     mh_destroy(m);
 }
 
@@ -273,5 +341,6 @@ static void test_signature(void)
 }
 
 HARNESS_MAIN("sink_http_tls", {"set up", test_setup}, {"certificates of receivers", test_certificates},
-             {"mutual TLS", test_mutual}, {"HTTP/2", test_http2}, {"trouble over HTTP/2", test_http2_trouble},
+             {"mutual TLS", test_mutual}, {"HTTP/2", test_http2}, {"by a proxy", test_tunnel}, {"fork", test_fork},
+             {"no handshake", test_no_handshake}, {"trouble over HTTP/2", test_http2_trouble},
              {"signatures, checked as the manual says", test_signature})
