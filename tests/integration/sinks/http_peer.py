@@ -128,7 +128,8 @@ def echo(peer, args, headers, events):  # /echo/CODE/KIND: all headers come back
     elif args[1] == "json":
         peer.reply(args[0], json.dumps({"message": headers[args[2]]}))
     else:
-        results = [{"index": i, "status": "rejected", "error": "x" * i + headers[args[2]]} for i in range(len(events))]
+        times = int(args[3]) if len(args) > 3 else 1
+        results = [{"index": i, "status": "rejected", "error": "x" * (i if times == 1 else 5) + headers[args[2]] * times} for i in range(len(events))]
         peer.reply(args[0], json.dumps({"results": results}))
 
 
