@@ -1,5 +1,5 @@
-/* bench_http.c - the http sink beside a bare libcurl loop that posts the same bodies. SPDX-License-Identifier:
- * Apache-2.0
+/* bench_http.c - the http sink beside a bare libcurl loop that posts the same bodies.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * All post over one kept connection to the same receiver, a process of its own. Three figures:
  *

@@ -313,71 +313,70 @@ static bool statuses_are(const uint8_t *status, const char *want)
 
 #define ID(n) "01890a5d-ac96-774b-bcce-00000000000" #n
 
+static const struct {
+    const char *path, *reply;
+    int32_t code;
+    const char *statuses;
+} result_cases[] = {
+    {"/file/200",
+     "{\"results\":[{\"eventId\":\"" ID(3) "\",\"status\":\"ok\"},{\"index\":0,\"status\":\"duplicate\"},"
+                                           "{\"index\":1,\"eventId\":\"" ID(
+                                               2) "\",\"status\":\"rejected\",\"error\":\"no \\u00fc\\n\"}]}",
+     AW_OK, "2xd"},
+    {"/file/202", "{\"results\":[{\"index\":1,\"status\":\"ok\"}]}", AW_OK, "uau"},
+    {"/file/400", "{\"results\":[{\"index\":1,\"status\":\"rejected\"},{\"index\":0,\"status\":\"ok\"}]}", AW_OK,
+     "dxu"},
+    {"/file/409", "{\"results\":[{\"index\":1,\"status\":\"duplicate\"}]}", AW_OK, "u2u"},
+    {"/file/422", "{\"results\":[]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":1,\"status\":\"retry\"}]}", AW_E_RETRY, "uru"},
+    {"/file/200/9", "{\"results\":[{\"index\":1,\"status\":\"retry\"},{\"index\":2,\"status\":\"ok\"}]}",
+     AW_E_THROTTLED, "urd"},
+    {"/file/429/9", "{\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_THROTTLED, "duu"},
+    {"/file/503", "{\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "duu"},
+    /* Statuses that are not about events. */
+    {"/file/500", "{\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/401", "{\"results\":[{\"index\":0,\"status\":\"rejected\"}]}", AW_E_CONFIG, "uuu"},
+    /* No results. */
+    {"/file/200", "{\"stored\":3}", AW_OK, "ddd"},
+    {"/file/200", "[1,2]", AW_OK, "ddd"},
+    {"/file/200", "\"ok\"", AW_OK, "ddd"},
+    {"/file/200", "", AW_OK, "ddd"},
+    {"/file/207", "{}", AW_E_RETRY, "uuu"},
+    {"/file/207", "", AW_E_RETRY, "uuu"},
+    /* Not understood: nothing of it is believed. */
+    {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\"}", AW_E_RETRY, "uuu"},
+    {"/file/200", "ok", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"OK\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\"},{\"index\":3,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\"},{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200",
+     "{\"results\":[{\"eventId\":\"" ID(1) "\",\"status\":\"ok\"},{\"eventId\":\"" ID(1) "\",\"status\":\"ok\"}]}",
+     AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"eventId\":\"" ID(9) "\",\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"eventId\":\"" ID(1) "\",\"index\":1,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":0}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":-1,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":0.5,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":4294967296,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[],\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":{\"index\":0,\"status\":\"ok\"}}", AW_E_RETRY, "uuu"},
+    {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\",\"status\":\"rejected\"}]}", AW_E_RETRY, "uuu"},
+    {"/file/422", "{\"results\":[{\"index\":0,\"status\":\"ok\"}", AW_E_REJECTED, "uuu"},
+};
+
 static void test_results(void)
 {
-    static const struct {
-        const char *path, *reply;
-        int32_t code;
-        const char *statuses;
-    } all[] = {
-        {"/file/200",
-         "{\"results\":[{\"eventId\":\"" ID(3) "\",\"status\":\"ok\"},{\"index\":0,\"status\":\"duplicate\"},"
-                                               "{\"index\":1,\"eventId\":\"" ID(
-                                                   2) "\",\"status\":\"rejected\",\"error\":\"no \\u00fc\\n\"}]}",
-         AW_OK, "2xd"},
-        {"/file/202", "{\"results\":[{\"index\":1,\"status\":\"ok\"}]}", AW_OK, "uau"},
-        {"/file/400", "{\"results\":[{\"index\":1,\"status\":\"rejected\"},{\"index\":0,\"status\":\"ok\"}]}", AW_OK,
-         "dxu"},
-        {"/file/409", "{\"results\":[{\"index\":1,\"status\":\"duplicate\"}]}", AW_OK, "u2u"},
-        {"/file/422", "{\"results\":[]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":1,\"status\":\"retry\"}]}", AW_E_RETRY, "uru"},
-        {"/file/200/9", "{\"results\":[{\"index\":1,\"status\":\"retry\"},{\"index\":2,\"status\":\"ok\"}]}",
-         AW_E_THROTTLED, "urd"},
-        {"/file/429/9", "{\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_THROTTLED, "duu"},
-        {"/file/503", "{\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "duu"},
-        /* Statuses that are not about events. */
-        {"/file/500", "{\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/401", "{\"results\":[{\"index\":0,\"status\":\"rejected\"}]}", AW_E_CONFIG, "uuu"},
-        /* No results. */
-        {"/file/200", "{\"stored\":3}", AW_OK, "ddd"},
-        {"/file/200", "[1,2]", AW_OK, "ddd"},
-        {"/file/200", "\"ok\"", AW_OK, "ddd"},
-        {"/file/200", "", AW_OK, "ddd"},
-        {"/file/207", "{}", AW_E_RETRY, "uuu"},
-        {"/file/207", "", AW_E_RETRY, "uuu"},
-        /* Not understood: nothing of it is believed. */
-        {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\"}", AW_E_RETRY, "uuu"},
-        {"/file/200", "ok", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"OK\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\"},{\"index\":3,\"status\":\"ok\"}]}", AW_E_RETRY,
-         "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\"},{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY,
-         "uuu"},
-        {"/file/200",
-         "{\"results\":[{\"eventId\":\"" ID(1) "\",\"status\":\"ok\"},{\"eventId\":\"" ID(1) "\",\"status\":\"ok\"}]}",
-         AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"eventId\":\"" ID(9) "\",\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"eventId\":\"" ID(1) "\",\"index\":1,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":0}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":-1,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":0.5,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":4294967296,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[],\"results\":[{\"index\":0,\"status\":\"ok\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":{\"index\":0,\"status\":\"ok\"}}", AW_E_RETRY, "uuu"},
-        {"/file/200", "{\"results\":[{\"index\":0,\"status\":\"ok\",\"status\":\"rejected\"}]}", AW_E_RETRY, "uuu"},
-        {"/file/422", "{\"results\":[{\"index\":0,\"status\":\"ok\"}", AW_E_REJECTED, "uuu"},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    for (size_t i = 0; i < sizeof result_cases / sizeof result_cases[0]; i++) {
         uint8_t status[3];
-        rig_reply(peer, all[i].reply);
-        int32_t code = rig_once(peer, all[i].path, 3, status, NULL);
-        bool right = code == all[i].code && statuses_are(status, all[i].statuses);
+        rig_reply(peer, result_cases[i].reply);
+        int32_t code = rig_once(peer, result_cases[i].path, 3, status, NULL);
+        bool right = code == result_cases[i].code && statuses_are(status, result_cases[i].statuses);
         if (!right)
-            harness_note("%s %s: code %d, %s", all[i].path, all[i].reply, code, rig_error);
+            harness_note("%s %s: code %d, %s", result_cases[i].path, result_cases[i].reply, code, rig_error);
         CU_ASSERT_TRUE(right);
     }
-    rig_reply(peer, all[0].reply);
+    rig_reply(peer, result_cases[0].reply);
     struct mh_instance *m = RIG_SINK(rig_url(peer, "/file/200"), NULL);
     CU_ASSERT_EQUAL(mh_write(m, 1, 3, 0, NULL), AW_OK);
     CU_ASSERT_EQUAL(m->event_error_index, 1);

@@ -104,6 +104,10 @@ static void test_options(void)
     REFUSED(U, "expected http://HOST:PORT", "proxy", "ftp://proxy.example");
     REFUSED(U, "use proxy_username", "proxy", "http://u:canary@proxy.example:1");
     REFUSED(U, "there is no proxy", "proxy_password", "canary");
+}
+
+static void test_good_options(void)
+{
     ACCEPTED("http://localhost:8080/a", NULL);
     ACCEPTED("http://127.9.9.9/", NULL);
     ACCEPTED("http://127.1/", NULL);
@@ -491,8 +495,8 @@ static void test_fork(void)
     mh_destroy(m);
 }
 
-HARNESS_MAIN("sink_http_net", {"set up", test_setup}, {"options", test_options},
-             {"receivers that misbehave", test_misbehaviour},
+HARNESS_MAIN("sink_http_net", {"set up", test_setup}, {"options that are refused", test_options},
+             {"options that are taken", test_good_options}, {"receivers that misbehave", test_misbehaviour},
              {"refused before it is sent", test_refused_before_it_is_sent}, {"time-outs", test_times},
              {"redirects", test_redirects}, {"connections are kept", test_keep_alive},
              {"reconfigured", test_reconfigure}, {"a receiver that is killed and comes back", test_down_and_up},
