@@ -84,7 +84,7 @@ static const char *certificate_remedy(const char *words)
 
 int32_t ht_judge_failure(struct ht_sink *s, const struct ht_answer *a)
 {
-    const char *shown = s->settings->shown, *remedy = "";
+    const char *shown = s->shown, *remedy = "";
     char words[CURL_ERROR_SIZE];
     int32_t code = AW_E_RETRY;
     const char *raw = a->error[0] != '\0' ? a->error : curl_easy_strerror(a->code);
@@ -136,7 +136,7 @@ static int32_t judge_redirect(struct ht_sink *s, const struct ht_answer *a)
 {
     bool for_good = a->status == 301 || a->status == 308;
     return aw_host_error(s->host, for_good ? AW_E_CONFIG : AW_E_UNAVAILABLE, "%s: status %ld is not followed: %s",
-                         s->settings->shown, a->status, a->error);
+                         s->shown, a->status, a->error);
 }
 
 static int32_t class_of(long status)
@@ -169,9 +169,9 @@ static const char *remedy_of(long status)
         return ": the credentials do not suffice, or the receiver does not want us";
     case 404:
     case 410:
-        return ": the path of url is wrong";
+        return ": the path is wrong";
     case 405:
-        return ": the path of url takes no POST";
+        return ": the path takes no POST";
     case 407:
         return ": see proxy_username and proxy_password";
     case 411:
@@ -194,12 +194,12 @@ int32_t ht_judge_status(struct ht_sink *s, const struct ht_answer *a, uint32_t *
         return judge_redirect(s, a);
     if (set->version == HT_VERSION_2 && !a->http2)
         return aw_host_error(s->host, AW_E_CONFIG,
-                             "%s: the receiver does not speak HTTP/2: say http_version = \"auto\"", set->shown);
+                             "%s: the receiver does not speak HTTP/2: say http_version = \"auto\"", s->shown);
     if (code == AW_OK && ht_is_page(a))
         return aw_host_error(s->host, AW_E_UNAVAILABLE,
                              "%s: status %ld with a web page, which no receiver of events sends: is url right, or is a "
                              "login page in between?",
-                             set->shown, a->status);
+                             s->shown, a->status);
     if (code == AW_OK)
         return AW_OK;
     ht_peer_says(s, a, says, sizeof says);
@@ -209,11 +209,11 @@ int32_t ht_judge_status(struct ht_sink *s, const struct ht_answer *a, uint32_t *
             s->host, AW_E_CONFIG,
             "%s: status 400 with a web page: a server in front of the receiver refuses the request; does "
             "it want a client certificate (client_cert), or TLS?",
-            set->shown);
+            s->shown);
     if (code == AW_E_RETRY || code == AW_E_THROTTLED)
         *ret_after_ms = ht_retry_after_ms(s, a);
     if (*ret_after_ms > 0)
         code = AW_E_THROTTLED;
-    return aw_host_error(s->host, code, "%s: status %ld%s%s%s", set->shown, a->status, says[0] != '\0' ? ": " : "",
-                         says, remedy_of(a->status));
+    return aw_host_error(s->host, code, "%s: status %ld%s%s%s", s->shown, a->status, says[0] != '\0' ? ": " : "", says,
+                         remedy_of(a->status));
 }

@@ -47,10 +47,19 @@ void ht_settings_free(struct ht_settings *set)
     if (set == NULL)
         return;
     ht_headers_free(set);
-    char **const texts[] = {
-        &set->url,           &set->health_url,      &set->shown, &set->ca_file,        &set->client_cert,
-        &set->client_key,    &set->key_password,    &set->proxy, &set->proxy_username, &set->proxy_password,
-        &set->signature_key, &set->signature_key_id};
+    char **const texts[] = {&set->url,
+                            &set->health_url,
+                            &set->health_shown,
+                            &set->shown,
+                            &set->ca_file,
+                            &set->client_cert,
+                            &set->client_key,
+                            &set->key_password,
+                            &set->proxy,
+                            &set->proxy_username,
+                            &set->proxy_password,
+                            &set->signature_key,
+                            &set->signature_key_id};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         forget(texts[i]);
     for (size_t i = 0; i < set->secret_count; i++)
@@ -234,7 +243,9 @@ static int32_t read_urls(const struct aw_host *h, const struct aw_config *c, str
                              "health_url: has another scheme, host or port than url, which would get its credentials");
     ht_show_url(set->url, shown, sizeof shown);
     set->shown = strdup(shown);
-    return set->shown != NULL ? AW_OK : no_memory(h);
+    ht_show_url(set->health_url != NULL ? set->health_url : set->url, shown, sizeof shown);
+    set->health_shown = strdup(shown);
+    return set->shown != NULL && set->health_shown != NULL ? AW_OK : no_memory(h);
 }
 
 static int32_t read_proxy(const struct aw_host *h, const struct aw_config *c, struct ht_settings *set)

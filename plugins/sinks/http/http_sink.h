@@ -29,8 +29,8 @@ enum ht_version { HT_VERSION_AUTO, HT_VERSION_1, HT_VERSION_2 };
 
 /* Everything that audit.conf says; replaced as a whole by reconfigure(). */
 struct ht_settings {
-    char *url, *health_url; /* health_url may be NULL */
-    char *shown;            /* the URL without its query, for messages */
+    char *url, *health_url;     /* health_url may be NULL */
+    char *shown, *health_shown; /* the same without their queries, for messages */
     bool https;
     bool plain_abroad; /* http:// to another host, as insecure_plain allows */
     enum ht_format format;
@@ -77,7 +77,8 @@ struct ht_buffer {
 struct ht_sink {
     const struct aw_host *host;
     struct ht_settings *settings;
-    CURL *easy; /* NULL: made at the next request */
+    const char *shown; /* of the settings: what the last request was sent to */
+    CURL *easy;        /* NULL: made at the next request */
     CURLM *multi;
     struct ht_buffer body, packed, reply;
     struct ht_answer answer;

@@ -412,6 +412,7 @@ void ht_post(struct ht_sink *s, const struct aw_batch *batch, const struct ht_bu
     struct curl_slist second = {signature, s->settings->body_headers}, first = {key, &second};
     uint64_t end_ns = end_of(s, batch->deadline_ns);
     bool again = false;
+    s->shown = s->settings->shown;
     if (s->settings->signature_key == NULL)
         first.next = s->settings->body_headers;
     for (unsigned hop = 0;; hop += !again) {
@@ -441,6 +442,7 @@ void ht_visit(struct ht_sink *s, uint64_t deadline_ns)
 {
     const char *url = s->settings->health_url != NULL ? s->settings->health_url : s->settings->url;
     forget_answer(s);
+    s->shown = s->settings->health_shown;
     CURLcode rc = connect_handles(s);
     SET(s->easy, CURLOPT_HTTPGET, 1L);
     if (s->settings->health_url == NULL)

@@ -135,8 +135,7 @@ static int32_t by_results(struct ht_sink *s, const struct aw_batch *batch, struc
         s->host->metric_add(s->host, s->metric_duplicates, (double)r->duplicates);
     size_t open = batch->count - named + r->retried;
     if (code == AW_OK && open > 0 && (after_ms = ht_retry_after_ms(s, &s->answer)) > 0)
-        code =
-            aw_host_error(s->host, AW_E_THROTTLED, "%s: the receiver wants %zu events later", s->settings->shown, open);
+        code = aw_host_error(s->host, AW_E_THROTTLED, "%s: the receiver wants %zu events later", s->shown, open);
     if (AW_HAS(struct aw_result, result, retry_after_ms))
         result->retry_after_ms = after_ms;
     /* 400, 409, 413 and 422 are about events, and results say which; 429 and 503 want a pause as well. */
@@ -144,8 +143,8 @@ static int32_t by_results(struct ht_sink *s, const struct aw_batch *batch, struc
         return code;
     /* What is open comes again by itself; when that is all, with a pause. */
     return open < batch->count ? AW_OK
-                               : aw_host_error(s->host, AW_E_RETRY, "%s: status %ld, and no event was taken",
-                                               s->settings->shown, s->answer.status);
+                               : aw_host_error(s->host, AW_E_RETRY, "%s: status %ld, and no event was taken", s->shown,
+                                               s->answer.status);
 }
 
 static int32_t by_conflict(struct ht_sink *s, const struct aw_batch *batch, struct aw_result *result, int32_t code)
@@ -168,7 +167,7 @@ static void say_too_large(struct ht_sink *s, const struct aw_batch *batch, size_
     aw_host_log(s->host, AW_LOG_WARNING,
                 "%s: status 413: a request of %zu events and %zu bytes is too large for the receiver; it is sent in "
                 "parts, which costs time: lower batch.events or batch.bytes of this sink",
-                s->settings->shown, batch->count, bytes);
+                s->shown, batch->count, bytes);
 }
 
 static int32_t judge(struct ht_sink *s, const struct aw_batch *batch, struct aw_result *result, size_t bytes)
@@ -189,8 +188,8 @@ static int32_t judge(struct ht_sink *s, const struct aw_batch *batch, struct aw_
     case READ_BROKEN:
         if (success)
             return aw_host_error(s->host, AW_E_RETRY,
-                                 "%s: status %ld, but its reply cannot be understood (%s): it counts as none",
-                                 s->settings->shown, a->status, fault);
+                                 "%s: status %ld, but its reply cannot be understood (%s): it counts as none", s->shown,
+                                 a->status, fault);
         break;
     case READ_NONE:
         break;
@@ -213,7 +212,7 @@ int32_t ht_write(void *sink, const struct aw_batch *batch, struct aw_result *res
     const struct ht_buffer *body = NULL;
     char detail[64] = "";
     if (!s->started)
-        return aw_host_error(s->host, AW_E_INTERNAL, "%s: write before start", s->settings->shown);
+        return aw_host_error(s->host, AW_E_INTERNAL, "%s: write before start", s->shown);
     if (batch->count == 0)
         return AW_OK;
     int32_t r = ht_body_make(s, batch, &body);

@@ -79,6 +79,7 @@ static int32_t create(const struct aw_host *host, const struct aw_config *config
         free(s);
         return r;
     }
+    s->shown = s->settings->shown;
     pthread_mutex_init(&s->lock, NULL);
     s->health.state = AW_HEALTH_DOWN;
     s->health.since_ns = host->now_ns();
@@ -145,6 +146,7 @@ static int32_t reconfigure(void *sink, const struct aw_config *config)
     ht_disconnect(s);
     ht_settings_free(s->settings);
     s->settings = fresh;
+    s->shown = fresh->shown;
     if (s->started)
         warn(s);
     return AW_OK;

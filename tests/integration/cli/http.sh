@@ -91,6 +91,23 @@ hasnt "without the token" err canary
 conf "http://127.0.0.1:$port/store/waited.jsonl" 'format = "ndjson";'
 exits "mended" 0 "$aw" -c audit.conf log more
 is "nothing was lost" 4 "$(lines peer/waited.jsonl)"
+# ---- check asks the receiver ----
+before=$(lines peer/log)
+conf "http://127.0.0.1:$port/store/none.jsonl"
+exits "check connects" 0 "$aw" -c audit.conf check
+is "and sends nothing" "$before" "$(lines peer/log)"
+conf "http://127.0.0.1:$port/store/none.jsonl" "health_url = \"http://127.0.0.1:$port/ok\"; bearer_token = \"file:$work/token\";"
+exits "or gets health_url" 0 "$aw" -c audit.conf check
+matches "with GET" peer/log '"method":"GET".*"path":"/ok"'
+conf "http://127.0.0.1:$port/store/none.jsonl" "health_url = \"http://127.0.0.1:$port/echo/401/plain\"; bearer_token = \"file:$work/token\";"
+exits "refused credentials" 1 "$aw" -c audit.conf check
+matches "are said with the place" err '^auditwell: audit\.conf:4: .*net.*/echo/401/plain: status 401.*bearer_token'
+hasnt "and without the token" err canary
+is "nothing was posted" 0 "$([ -e peer/none.jsonl ] && lines peer/none.jsonl || echo 0)"
+conf "http://127.0.0.1:1/away"
+exits "no receiver" 1 "$aw" -c audit.conf check
+matches "is said" err '^auditwell: audit\.conf:4: .*net.*http://127\.0\.0\.1:1/away'
+
 refused() { # NAME URL SETTINGS TEXT
     conf "$2" "$3"
     exits "$1" 1 "$aw" -c audit.conf check
