@@ -31,8 +31,8 @@ static bool is_event(const struct results *r, size_t i, const struct ht_item *it
            id.len <= sizeof item->id && memcmp(id.ptr, item->id, id.len) == 0;
 }
 
-/* The event that a result is about; batch->count: none. An id that stands twice in a batch names the first of them that
- * has no result yet. */
+/* The event that a result is about; batch->count: none. An id that stands twice in a batch names one of them that has
+ * no result yet. */
 static size_t find(const struct results *r, const struct ht_item *item)
 {
     size_t count = r->batch->count;
@@ -40,8 +40,8 @@ static size_t find(const struct results *r, const struct ht_item *item)
         bool there = item->index < count && (!item->has_id || is_event(r, (size_t)item->index, item));
         return there ? (size_t)item->index : count;
     }
-    for (size_t k = 0; k < count; k++) {
-        size_t i = (r->next + k) % count;
+    for (size_t k = 0; k < count; k++) { /* on from there, and back from there: either way may be theirs */
+        size_t off = k / 2 + (k & 1), i = (r->next + (k & 1 ? count - off : off)) % count;
         if ((r->reasons || r->status[i] == AW_EVENT_UNKNOWN) && is_event(r, i, item))
             return i;
     }

@@ -133,9 +133,11 @@ def echo(peer, args, headers, events):  # /echo/CODE/KIND: all headers come back
         peer.reply(args[0], json.dumps({"results": results}))
 
 
-def results(peer, args, headers, events):  # /results: every third rejected, then a duplicate, then one for later
+def results(peer, args, headers, events):  # /results, /results/reversed, /results/shuffled: every third rejected, then a duplicate, then one for later
     words = ["ok", "ok", "rejected", "duplicate", "retry"]
     out = [{"eventId": e["eventId"], "status": words[i % 5], "error": f"no {i}"} for i, e in enumerate(events)]
+    if args:
+        out.sort(key=lambda o: o["eventId"][::-1] if args[0] == "shuffled" else o["eventId"], reverse=True)
     peer.reply(207, json.dumps({"results": out, "more": [1, {"x": None}]}))
 
 

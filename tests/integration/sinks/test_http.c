@@ -398,6 +398,16 @@ static void test_many_results(void)
     CU_ASSERT_EQUAL(m->event_error_index, 497);
     CU_ASSERT_EQUAL(mh_metric(m, "http_duplicates_total"), 100);
     mh_destroy(m);
+    for (int k = 0; k < 2; k++) { /* in any order */
+        m = RIG_SINK(rig_url(peer, k == 0 ? "/results/reversed" : "/results/shuffled"), NULL);
+        CU_ASSERT_EQUAL(rig_write(m, 1, 500, 0, status, NULL), AW_OK);
+        for (size_t i = 0; i < 500; i++)
+            CU_ASSERT_EQUAL(status[i], cycle[i % 5]);
+        char want[64];
+        snprintf(want, sizeof want, "the receiver rejects it: no %zu", m->event_error_index);
+        CU_ASSERT_STRING_EQUAL(m->event_error, want);
+        mh_destroy(m);
+    }
 }
 
 /* ---- secrets ---- */

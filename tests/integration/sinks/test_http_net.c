@@ -209,9 +209,9 @@ static void test_times(void)
         const char *path, *option, *value;
         uint64_t deadline, least, most; /* ms */
     } all[] = {
-        {"/stall", "timeout", "300ms", 0, 290, 5000},      {"/loris", "timeout", "500ms", 0, 490, 5000},
-        {"/stall", "timeout", "30s", 200, 190, 5000},      {"/loris", "timeout", "30s", 300, 290, 5000},
-        {"/stall", "idle_timeout", "300ms", 0, 290, 5000},
+        {"/stall", "timeout", "300ms", 0, 290, 25000},      {"/loris", "timeout", "500ms", 0, 490, 25000},
+        {"/stall", "timeout", "30s", 200, 190, 25000},      {"/loris", "timeout", "30s", 300, 290, 25000},
+        {"/stall", "idle_timeout", "300ms", 0, 290, 25000},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct mh_instance *m = RIG_SINK(rig_url(peer, all[i].path), all[i].option, all[i].value);
