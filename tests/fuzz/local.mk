@@ -28,3 +28,4 @@ print-fuzz-names:
 include tests/fuzz/verify.mk
 include tests/fuzz/journal.mk
 include tests/fuzz/event.mk
+include tests/fuzz/exec.mk

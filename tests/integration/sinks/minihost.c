@@ -120,7 +120,13 @@ static int32_t host_config_int(const struct aw_config *c, const char *key, int64
     static const struct {
         const char *unit;
         int64_t factor;
-    } units[] = {{"KiB", 1024}, {"MiB", 1 << 20}, {"ms", 1000000}, {"s", 1000000000}, {"h", INT64_C(3600000000000)},
+    } units[] = {{"KiB", 1024},
+                 {"MiB", 1 << 20},
+                 {"GiB", 1 << 30},
+                 {"ms", 1000000},
+                 {"s", 1000000000},
+                 {"m", INT64_C(60000000000)},
+                 {"h", INT64_C(3600000000000)},
                  {"", 1}};
     const char *v = value(c, key);
     char *end;
@@ -144,13 +150,22 @@ static int32_t host_config_bool(const struct aw_config *c, const char *key, int3
     return AW_OK;
 }
 
+/* A list is given as one value with its items on lines of their own. */
 static int32_t host_config_list(const struct aw_config *c, const char *key, size_t index, struct aw_str *ret)
 {
-    (void)c;
-    (void)key;
-    (void)index;
-    (void)ret;
-    return AW_E_NOTFOUND;
+    static char items[8][512]; /* NUL-terminated, as the host's; good until as many were asked for */
+    static size_t next;
+    const char *v = value(c, key);
+    while (v != NULL && index > 0) {
+        v = strchr(v, '\n');
+        v = v != NULL ? v + 1 : NULL;
+        index--;
+    }
+    if (v == NULL)
+        return AW_E_NOTFOUND;
+    char *item = items[next++ % 8];
+    *ret = (struct aw_str){item, (size_t)snprintf(item, sizeof items[0], "%.*s", (int)strcspn(v, "\n"), v)};
+    return AW_OK;
 }
 
 static int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help,
