@@ -11,3 +11,6 @@ sink_hello.so: examples/sink-hello/sink_hello.c include/audit/plugin.h
 check_DATA = sink_hello.so
 CLEANFILES += sink_hello.so
 EXTRA_DIST += examples/sink-hello/sink_hello.c examples/sink-hello/Makefile examples/sink-hello/README.md
+
+# Programs for the exec sink.
+EXTRA_DIST += examples/exec-sink/README.md examples/exec-sink/append.sh examples/exec-sink/to_sqlite.py
