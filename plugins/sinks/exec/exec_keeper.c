@@ -1,5 +1,5 @@
-/* exec_keeper.c - the thread that starts the program and passes its standard error on. SPDX-License-Identifier:
- * Apache-2.0
+/* exec_keeper.c - the thread that starts the program and passes its standard error on.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * It outlives every program it starts: the kernel kills a program with the thread that started it (PR_SET_PDEATHSIG),
  * which is meant for the end of the process. Standard error is read all the time, so that a program that complains

@@ -50,8 +50,9 @@ is "a table that is none: its exit status says so" 1 $?
 is "no such place: configuration" 78 $?
 
 conf shell "command = ( \"$work/append.sh\", \"$work/shell/copy.jsonl\" ); durability = \"on_flush\"; ack_timeout = \"5m\";"
-exits "example in shell" 0 "$aw" log -q -c shell/audit.conf in
-run "$aw" log -q -c shell/audit.conf in
+events 50 >few
+exits "example in shell" 0 "$aw" log -q -c shell/audit.conf few
+run "$aw" log -q -c shell/audit.conf few
 is "the same bytes" "$(cksum <shell/audit.jsonl)" "$(cksum <shell/copy.jsonl)"
 is "no program is left" "" "$(programs)"
 

@@ -1,5 +1,5 @@
-/* exec_peer.c - a program for the exec sink that does as it should, or as it should not. SPDX-License-Identifier:
- * Apache-2.0
+/* exec_peer.c - a program for the exec sink that does as it should, or as it should not.
+ * SPDX-License-Identifier: Apache-2.0
  *
  *   exec_peer MODE FILE [NUMBER]
  *
