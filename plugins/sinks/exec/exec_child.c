@@ -30,6 +30,14 @@
 #define BARE __attribute__((noinline, no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
 
+/* ThreadSanitizer's clone() is made for a child that has memory of its own; the C library's has a second name. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+extern int __clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+#endif
+
 #define STACK_SIZE 32768
 
 const char *ex_step_text(enum ex_step step)

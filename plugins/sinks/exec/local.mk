@@ -8,10 +8,10 @@ else
 plugin_LTLIBRARIES += sink_exec.la
 sink_exec_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS)
 endif
-sink_exec_la_SOURCES = plugins/sinks/exec/sink_exec.c plugins/sinks/exec/exec_ack.c plugins/sinks/exec/exec_ack.h \
+sink_exec_la_SOURCES = plugins/common/peer_json.h plugins/sinks/exec/sink_exec.c plugins/sinks/exec/exec_ack.c plugins/sinks/exec/exec_ack.h \
 	plugins/sinks/exec/exec_child.c plugins/sinks/exec/exec_keeper.c plugins/sinks/exec/exec_lines.c \
 	plugins/sinks/exec/exec_program.c plugins/sinks/exec/exec_sink.h plugins/sinks/exec/exec_write.c
-sink_exec_la_CPPFLAGS = $(AM_CPPFLAGS) -DAW_PLUGIN_MODULE=sink_exec
+sink_exec_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins -DAW_PLUGIN_MODULE=sink_exec
 sink_exec_la_CFLAGS = $(AM_CFLAGS)
 if MAN_PAGES
 dist_man_MANS += plugins/sinks/exec/auditwell-sink-exec.7
