@@ -29,3 +29,4 @@ include tests/fuzz/verify.mk
 include tests/fuzz/journal.mk
 include tests/fuzz/event.mk
 include tests/fuzz/exec.mk
+include tests/fuzz/nats.mk

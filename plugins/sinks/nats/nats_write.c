@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "nats_sink.h"
 
 #define REPORT_NS UINT64_C(10000000000)
+#define GATHER_FROM 64
+#define GATHER_NS 200000
 #define HEADER_ROOM 400 /* bytes of our headers in a message, at most */
 
 enum np_event_state { OPEN, SENT, DONE };
@@ -218,30 +221,46 @@ static void take_answer(struct job *j, natsMsg *msg)
     done(j, i, s->memory ? AW_EVENT_ACCEPTED : ack.duplicate ? AW_EVENT_DUPLICATE : AW_EVENT_DURABLE);
 }
 
-/* Waits for one answer at most until then, and takes all that are there. */
-static natsStatus take_answers(struct job *j, uint64_t until_ns)
+/* Takes the answers that are there; at first waits until then for one. */
+static natsStatus take_queued(struct job *j, uint64_t until_ns)
 {
     struct nats_sink *s = j->s;
     natsMsg *msg = NULL;
     uint64_t now = s->host->mono_ns(), queued = 0;
     int64_t wait_ms = until_ns > now ? (int64_t)((until_ns - now) / NP_MS) + 1 : 1;
+    natsStatus status;
     do {
-        natsStatus status = natsSubscription_NextMsg(&msg, s->sub, wait_ms);
+        status = natsSubscription_NextMsg(&msg, s->sub, wait_ms);
         if (status == NATS_NO_RESPONDERS) {
             j->no_responders = j->stop = true;
             j->in_flight--; /* of one that stays unknown: which, the library does not say */
-        } else if (status != NATS_OK) {
-            return status;
-        } else {
+            status = NATS_OK;
+        } else if (status == NATS_OK) {
             take_answer(j, msg);
         }
         natsMsg_Destroy(msg);
         msg = NULL;
-        status = natsSubscription_QueuedMsgs(s->sub, &queued);
-        if (status != NATS_OK)
-            return status;
-    } while (queued > 0 && j->in_flight > 0);
-    return NATS_OK;
+        if (status == NATS_OK)
+            status = natsSubscription_QueuedMsgs(s->sub, &queued);
+    } while (status == NATS_OK && queued > 0 && j->in_flight > 0);
+    return status;
+}
+
+/* Waits for answers, until so few events are in flight that publishing goes on in one go. With many in flight it lets
+ * answers gather for a moment: being woken for each one costs more than all else. */
+static natsStatus take_answers(struct job *j, uint64_t until_ns)
+{
+    struct nats_sink *s = j->s;
+    size_t low = j->next < j->batch->count && !j->stop ? s->max_in_flight / 2 : 0;
+    natsStatus status = NATS_OK;
+    do {
+        if (j->in_flight > GATHER_FROM) {
+            static const struct timespec moment = {0, GATHER_NS};
+            (void)nanosleep(&moment, NULL);
+        }
+        status = take_queued(j, until_ns);
+    } while (status == NATS_OK && j->in_flight > low && !j->no_responders);
+    return status;
 }
 
 /* ---- one connection's part ---- */
