@@ -12,7 +12,7 @@
 
 #include "nats_sink.h"
 
-static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows, and all watches */
 static pid_t opened_by;
 static struct np_watch *watches;
 
@@ -72,7 +72,6 @@ struct np_watch *np_watch_take(void)
     while (w != NULL && w->used)
         w = w->next;
     if (w == NULL && (w = calloc(1, sizeof *w)) != NULL) {
-        pthread_mutex_init(&w->lock, NULL);
         w->next = watches;
         watches = w;
     }
@@ -94,37 +93,37 @@ void np_watch_give(struct np_watch *w)
 
 void np_watch_begin(struct np_watch *w, natsConnection *nc)
 {
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&library_lock);
     w->nc = nc;
     w->closed = w->not_permitted = false;
     w->text[0] = '\0';
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&library_lock);
 }
 
 bool np_watch_not_permitted(struct np_watch *w, char text[NP_TEXT])
 {
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&library_lock);
     bool told = w->not_permitted;
     if (told)
         snprintf(text, NP_TEXT, "%s", w->text);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&library_lock);
     return told;
 }
 
 bool np_watch_closed(struct np_watch *w)
 {
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&library_lock);
     bool closed = w->closed;
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&library_lock);
     return closed;
 }
 
 void np_on_closed(natsConnection *nc, void *watch)
 {
     struct np_watch *w = watch;
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&library_lock);
     w->closed = w->closed || w->nc == nc;
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&library_lock);
 }
 
 void np_on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *watch)
@@ -135,10 +134,10 @@ void np_on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, v
     if (status != NATS_NOT_PERMITTED)
         return;
     (void)natsConnection_GetLastError(nc, &text);
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&library_lock);
     if (w->nc == nc) {
         w->not_permitted = true;
         snprintf(w->text, sizeof w->text, "%s", text != NULL ? text : "not permitted");
     }
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&library_lock);
 }

@@ -75,12 +75,12 @@ void np_guard_leave(const struct np_guard *g);
 int32_t np_library_open(const char **why);
 
 /* What the library's callbacks tell. They may come after their connection is gone, so a watch is never freed, but used
- * again; what is told about another connection than the current one is not for us. */
+ * again; what is told about another connection than the current one is not for us. One lock
+ * guards all of them. */
 struct np_watch {
     struct np_watch *next;
     bool used;
-    pthread_mutex_t lock; /* guards what follows */
-    natsConnection *nc;   /* NULL until it is connected */
+    natsConnection *nc; /* NULL until it is connected */
     bool closed, not_permitted;
     char text[NP_TEXT];
 };
