@@ -1,8 +1,8 @@
-/* bench_exec.c - the exec sink against a bare loop over two pipes, to the same program:
- * what waits in the journal goes out. SPDX-License-Identifier:
- * Apache-2.0
+/* bench_exec.c - the exec sink against a bare loop over two pipes, to the same program.
+ * SPDX-License-Identifier: Apache-2.0
  *
- * The program is this one, called with --exec-peer: it acknowledges each line and does nothing else.
+ * What waits in the journal goes out. The program is this one, called with --exec-peer: it acknowledges each line and
+ * does nothing else.
  */
 #include "config.h"
 

@@ -1,8 +1,9 @@
-/* bench_nats.c - the nats sink against the client library's own asynchronous producer. SPDX-License-Identifier:
- * Apache-2.0
+/* bench_nats.c - the nats sink against the client library's own asynchronous producer.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * One nats-server of our own, on loopback. Both sides publish the same bytes under message ids to a stream on disk,
- * with as many unconfirmed ones at a time, and have every confirmation when they end.
+ * with as many unconfirmed ones at a time, and have every confirmation when they end. The sink takes them from a
+ * journal, the producer from memory.
  */
 #include "config.h"
 
