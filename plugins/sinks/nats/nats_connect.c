@@ -64,7 +64,11 @@ int32_t np_fail(struct nats_sink *s, natsStatus status, const char *what)
     size_t n = 0;
     if (text == NULL || last != status)
         text = "";
-    for (; text[n] != '\0' && n < sizeof clean - 1; n++)
+    const char *behind = text[0] == '(' ? strstr(text, "): ") : NULL; /* a place in the library's source */
+    text = behind != NULL ? behind + 3 : text;
+    if (strcmp(text, name) == 0)
+        text = "";
+    for (; n < sizeof clean - 1 && text[n] != '\0'; n++)
         clean[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
     clean[n] = '\0';
     return aw_host_error(s->host, code_of_status(status, clean), "%s: %s: %s%s%s", s->servers[0], what, name,

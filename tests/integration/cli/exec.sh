@@ -58,6 +58,8 @@ is "no program is left" "" "$(programs)"
 
 # ---- wrong settings ----
 conf none "command = ( \"$work/nowhere\" );"
+exits "check asks whether the program is there" 1 "$aw" check -c none/audit.conf
+has "names the sink, its place and the program" err "none/audit.conf:5: sink \"program\" (exec): would not work: $work/nowhere: No such file"
 events 3 | "$aw" log -c none/audit.conf >out 2>err
 has "a program that is not there is named" err "$work/nowhere: No such file"
 conf rel "command = ( \"cat\" );"
