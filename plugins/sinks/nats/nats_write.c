@@ -308,7 +308,6 @@ static int32_t stopped(struct job *j)
         return aw_host_error(s->host, j->code, "%s", j->why);
     /* Nobody takes the subject: for good, or since the stream has no leader just now? */
     int32_t r = np_look_at_stream(s, j->until_ns, false);
-    drop_connection(j);
     return r != AW_OK
                ? r
                : aw_host_error(s->host, AW_E_UNAVAILABLE,
