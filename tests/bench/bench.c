@@ -3,7 +3,7 @@
  *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] [-t TEST_PLUGINS] -a AUDITWELL -m MEMORY_HELPER
  *
  * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits,
- * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, exec, nats, verify, memory.
+ * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, http, exec, nats, verify, memory.
  */
 #include "config.h"
 
@@ -29,6 +29,7 @@ static void sizes(struct bench *b, char mode)
     b->events = 400000;
     b->cli_events = b->rss_events = 1000000;
     b->sqlite_events = 100000;
+    b->http_events = 400000;
     b->durable_events = 32768;
     b->latency_events = 150000;
     if (mode == 'q') {
@@ -36,12 +37,14 @@ static void sizes(struct bench *b, char mode)
         b->cli_events = 300000;
         b->rss_events = 300000;
         b->sqlite_events = 30000;
+        b->http_events = 100000;
         b->durable_events = 8192;
         b->latency_events = 40000;
     } else if (mode == 's') {
         b->runs = 2;
         b->events = b->cli_events = b->rss_events = 3000;
         b->sqlite_events = 2000;
+        b->http_events = 2000;
         b->durable_events = 512;
         b->latency_events = 2000;
     }
@@ -142,6 +145,7 @@ int main(int argc, char **argv)
     figures_sinks(&b);
     figures_cli(&b);
     figures_sqlite(&b);
+    figures_http(&b);
     figures_stores(&b);
     figures_verify(&b);
     figures_memory(&b);

@@ -44,7 +44,7 @@ struct bench {
     const char *only;         /* run figures whose name holds this; NULL = all */
     int runs;
     size_t events; /* per turn of the in-process figures */
-    size_t cli_events, rss_events, sqlite_events, durable_events, latency_events;
+    size_t cli_events, rss_events, sqlite_events, http_events, durable_events, latency_events;
     int processors;
     char corpus_path[512], trail_path[512];
     struct lines corpus;  /* input, cut to `events` */
@@ -99,7 +99,13 @@ void rows_free(struct rows *rows);
 double limit_sqlite(const struct rows *rows, const char *path, size_t batch, const char *synchronous);
 const char *bench_sqlite_version(void);
 
-/* bench_pipeline.c, bench_delivery.c, bench_sinks.c, bench_stores.c: the figures */
+/* bench_host.c: a sink without auditwell around it, with one option set */
+struct bench_host;
+struct bench_host *host_open(const char *name, const char *key, const char *value);
+double host_write_all(struct bench_host *h, const struct lines *trail, size_t events, size_t batch); /* seconds */
+void host_close(struct bench_host *h);
+
+/* bench_pipeline.c, bench_delivery.c, bench_sinks.c, bench_stores.c, bench_http.c: the figures */
 void figures_pipeline(struct bench *b);
 void figures_latency(struct bench *b);
 void figures_durable(struct bench *b);
@@ -107,6 +113,7 @@ void figures_delivery(struct bench *b);
 void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
+void figures_http(struct bench *b); /* none when the sink is not built */
 /* Seconds for `count` events that wait in a journal to get into these sinks. */
 double run_catch_up(struct bench *b, const char *sinks, size_t count);
 void figures_exec(struct bench *b); /* with BENCH_EXEC */

@@ -30,3 +30,4 @@ include tests/fuzz/journal.mk
 include tests/fuzz/event.mk
 include tests/fuzz/exec.mk
 include tests/fuzz/nats.mk
+include tests/fuzz/http.mk

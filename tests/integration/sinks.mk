@@ -55,6 +55,8 @@ EXTRA_sink_sqlite_query_t_DEPENDENCIES = sink_sqlite.la
 endif
 endif
 
+include tests/integration/http.mk
+
 if !BUILTIN_PLUGINS
 TESTS += tests/integration/sinks/exports.sh
 endif

@@ -76,7 +76,7 @@ for command in $commands; do
 done
 exits "help --json" 0 "$aw" help --json
 if [ -n "${PYTHON3-}" ]; then
-    is "help --json is JSON" 14 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
+    is "help --json is JSON" 17 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
 else
     skip "help --json is JSON" "python3 is not there"
 fi

@@ -150,21 +150,17 @@ static int32_t host_config_bool(const struct aw_config *c, const char *key, int3
     return AW_OK;
 }
 
-/* A list is given as one value with its items on lines of their own. */
+/* A list is written as one text with a newline between its items. */
 static int32_t host_config_list(const struct aw_config *c, const char *key, size_t index, struct aw_str *ret)
 {
-    static char items[8][512]; /* NUL-terminated, as the host's; good until as many were asked for */
-    static size_t next;
+    static _Thread_local char item[4096];
     const char *v = value(c, key);
-    while (v != NULL && index > 0) {
-        v = strchr(v, '\n');
-        v = v != NULL ? v + 1 : NULL;
-        index--;
-    }
+    for (; v != NULL && index > 0; index--)
+        v = (v = strchr(v, '\n')) != NULL ? v + 1 : NULL;
     if (v == NULL)
         return AW_E_NOTFOUND;
-    char *item = items[next++ % 8];
-    *ret = (struct aw_str){item, (size_t)snprintf(item, sizeof items[0], "%.*s", (int)strcspn(v, "\n"), v)};
+    int n = snprintf(item, sizeof item, "%.*s", (int)strcspn(v, "\n"), v);
+    *ret = (struct aw_str){item, (size_t)n};
     return AW_OK;
 }
 
