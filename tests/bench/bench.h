@@ -114,6 +114,11 @@ void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
 void figures_http(struct bench *b); /* none when the sink is not built */
+/* Seconds for `count` events that wait in a journal to get into these sinks. */
+double run_catch_up(struct bench *b, const char *sinks, size_t count);
+void figures_exec(struct bench *b); /* with BENCH_EXEC */
+int bench_exec_peer(void);          /* the program of that one; its exit status */
+void figures_nats(struct bench *b); /* with BENCH_NATS */
 void figures_verify(struct bench *b);
 void figures_memory(struct bench *b);
 

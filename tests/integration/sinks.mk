@@ -107,3 +107,58 @@ endif
 endif
 endif
 endif
+
+# The exec sink, with a program of its own.
+if HAVE_CUNIT
+if SINK_EXEC
+check_PROGRAMS += exec_peer
+exec_peer_SOURCES = tests/integration/sinks/exec_peer.c
+exec_peer_CPPFLAGS = -I$(top_srcdir)/include
+
+check_PROGRAMS += sink_exec.t
+TESTS += sink_exec.t
+sink_exec_t_SOURCES = tests/integration/sinks/test_exec.c tests/integration/sinks/exec_support.c \
+	tests/integration/sinks/exec_support.h $(SINKTEST_HOST)
+sink_exec_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_exec_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_exec_t_DEPENDENCIES = sink_exec.la exec_peer
+
+check_PROGRAMS += sink_exec_bad.t
+TESTS += sink_exec_bad.t
+sink_exec_bad_t_SOURCES = tests/integration/sinks/test_exec_bad.c tests/integration/sinks/exec_support.c \
+	tests/integration/sinks/exec_support.h $(SINKTEST_HOST)
+sink_exec_bad_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_exec_bad_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_exec_bad_t_DEPENDENCIES = sink_exec.la exec_peer
+
+check_PROGRAMS += sink_exec_ack.t
+TESTS += sink_exec_ack.t
+sink_exec_ack_t_SOURCES = tests/integration/sinks/test_exec_ack.c plugins/sinks/exec/exec_ack.c
+sink_exec_ack_t_CPPFLAGS = $(SINKTEST_CPPFLAGS) -I$(top_srcdir)/plugins -I$(top_srcdir)/plugins/sinks/exec
+sink_exec_ack_t_LDADD = $(SINKTEST_LIBS)
+endif
+endif
+
+# The nats sink, with real servers.
+if HAVE_CUNIT
+if SINK_NATS
+check_PROGRAMS += sink_nats_parts.t sink_nats.t sink_nats_cluster.t
+TESTS += sink_nats_parts.t sink_nats.t sink_nats_cluster.t
+NATSTEST_HOST = tests/integration/sinks/nats_support.c tests/integration/sinks/nats_support.h $(SINKTEST_HOST)
+sink_nats_parts_t_SOURCES = tests/integration/sinks/test_nats_parts.c plugins/sinks/nats/nats_subject.c \
+	plugins/sinks/nats/nats_ack.c $(SINKTEST_HOST)
+sink_nats_parts_t_CPPFLAGS = $(SINKTEST_CPPFLAGS) -I$(top_srcdir)/plugins -I$(top_srcdir)/plugins/sinks/nats
+sink_nats_parts_t_CFLAGS = $(AM_CFLAGS) $(NATS_CFLAGS)
+sink_nats_parts_t_LDADD = $(SINKTEST_LIBS)
+sink_nats_t_SOURCES = tests/integration/sinks/test_nats.c $(NATSTEST_HOST)
+sink_nats_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_nats_t_CFLAGS = $(AM_CFLAGS) $(NATS_CFLAGS)
+sink_nats_t_LDADD = $(SINKTEST_LIBS) $(NATS_LIBS)
+EXTRA_sink_nats_t_DEPENDENCIES = sink_nats.la
+sink_nats_cluster_t_SOURCES = tests/integration/sinks/test_nats_cluster.c $(NATSTEST_HOST)
+sink_nats_cluster_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_nats_cluster_t_CFLAGS = $(AM_CFLAGS) $(NATS_CFLAGS)
+sink_nats_cluster_t_LDADD = $(SINKTEST_LIBS) $(NATS_LIBS)
+EXTRA_sink_nats_cluster_t_DEPENDENCIES = sink_nats.la
+endif
+endif
