@@ -55,6 +55,26 @@ EXTRA_sink_sqlite_query_t_DEPENDENCIES = sink_sqlite.la
 endif
 endif
 
+if SINK_POSTGRES
+SINKTEST_POSTGRES = tests/integration/sinks/postgres_support.c tests/integration/sinks/postgres_support.h \
+	tests/integration/sinks/pg_cluster.c tests/integration/sinks/pg_cluster.h $(SINKTEST_HOST)
+check_PROGRAMS += sink_postgres.t
+TESTS += sink_postgres.t
+sink_postgres_t_SOURCES = tests/integration/sinks/test_postgres.c $(SINKTEST_POSTGRES)
+sink_postgres_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_t_DEPENDENCIES = sink_postgres.la
+
+check_PROGRAMS += sink_postgres_faults.t
+TESTS += sink_postgres_faults.t
+sink_postgres_faults_t_SOURCES = tests/integration/sinks/test_postgres_faults.c $(SINKTEST_POSTGRES)
+sink_postgres_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_faults_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_faults_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_faults_t_DEPENDENCIES = sink_postgres.la
+endif
+
 if !BUILTIN_PLUGINS
 TESTS += tests/integration/sinks/exports.sh
 endif
