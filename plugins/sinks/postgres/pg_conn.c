@@ -175,9 +175,9 @@ bool pg_alive(struct pg_conn *c)
 {
     if (c->pg == NULL)
         return false;
-    struct pollfd p = {.fd = PQsocket(c->pg), .events = POLLIN};
+    struct pollfd p = {.fd = PQsocket(c->pg), .events = POLLIN | POLLRDHUP};
     int n = poll(&p, 1, 0);
-    if (n > 0 && (PQconsumeInput(c->pg) == 0 || (p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0 ||
+    if (n > 0 && (PQconsumeInput(c->pg) == 0 || (p.revents & (POLLERR | POLLHUP | POLLNVAL | POLLRDHUP)) != 0 ||
                   PQisBusy(c->pg) != 0)) /* it says something unasked: good-bye, mostly */
         return false;
     return PQstatus(c->pg) == CONNECTION_OK;

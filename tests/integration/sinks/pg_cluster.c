@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -73,6 +74,9 @@ static pid_t spawn(const struct pg_cluster *c, char *const argv[], const char *o
         _exit(126);
     for (int fd = 3; fd < 256; fd++)
         close(fd);
+    struct rlimit limit = {c->file_limit, c->file_limit};
+    if (dies && c->file_limit > 0 && setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        _exit(126);
     if (geteuid() == 0 && (setgid(c->gid) < 0 || setuid(c->uid) < 0))
         _exit(126);
     if (chdir(c->dir) < 0)

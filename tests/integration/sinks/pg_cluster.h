@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Runs in a directory of its own, on a Unix socket there and on 127.0.0.1 with TLS (a certificate for "localhost" from
- * an authority of its own). PostgreSQL refuses to run as root: root gives it to another user. It ends with the process
+ * an authority of its own). PostgreSQL refuses to run as root: root gives it to another user. It ends with the thread
  * that started it, however that ends.
  *
  * Sockets need no password. Over TCP, roles need TLS and their password.
@@ -19,8 +19,9 @@ struct pg_cluster {
     char dir[128]; /* also the socket's directory */
     char bin[256];
     char port[8];
-    char ca[160], key[160]; /* the authority's certificate, and the server's key */
-    pid_t pid;              /* 0: not running */
+    char ca[160], key[160];   /* the authority's certificate, and the server's key */
+    unsigned long file_limit; /* of the server started next: no file may be larger; 0: no limit */
+    pid_t pid;                /* 0: not running */
     uid_t uid;
     gid_t gid;
 };
