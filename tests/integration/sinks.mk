@@ -73,6 +73,14 @@ sink_postgres_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_postgres_faults_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
 sink_postgres_faults_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
 EXTRA_sink_postgres_faults_t_DEPENDENCIES = sink_postgres.la
+
+check_PROGRAMS += sink_postgres_stores.t
+TESTS += sink_postgres_stores.t
+sink_postgres_stores_t_SOURCES = tests/integration/sinks/test_postgres_stores.c $(SINKTEST_POSTGRES)
+sink_postgres_stores_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_stores_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_stores_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_stores_t_DEPENDENCIES = sink_postgres.la
 endif
 
 if !BUILTIN_PLUGINS
