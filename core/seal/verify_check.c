@@ -9,6 +9,7 @@
 
 #include "base/diag.h"
 #include "event/replay_event.h"
+#include "event/retention_event.h"
 #include "event/view.h"
 #include "seal/verify_impl.h"
 
@@ -255,6 +256,17 @@ static bool check_view(struct verify_batch *batch, struct verify_row *row)
     return rc == AW_SUCCESS;
 }
 
+/* Is it one of our own, by which others are judged? */
+static void note_record(struct verify_row *row, struct aw_str action)
+{
+    static const struct aw_str own = {REPLAY_EVENT_OWN, sizeof REPLAY_EVENT_OWN - 1};
+    if (AW_LIKELY(action.len <= own.len || memcmp(action.ptr, own.ptr, own.len) != 0))
+        return;
+    row->replay_record = base_str_eq(action, base_str(REPLAY_EVENT_ACTION));
+    row->retention_record =
+        base_str_eq(action, base_str(RETENTION_EVENT_ACTION)) || base_str_eq(action, base_str(RETENTION_EVENT_BEGIN));
+}
+
 static void check_row(struct verify_checker *c, struct verify_batch *batch, struct verify_row *row)
 {
     struct stored_event ev;
@@ -288,8 +300,8 @@ static void check_row(struct verify_checker *c, struct verify_batch *batch, stru
     if (!row->chainable)
         memcpy(row->hash, row->computed, VERIFY_HASH); /* the best guess for what follows */
     row->edited = memcmp(row->hash, row->computed, VERIFY_HASH) != 0;
-    row->replay_record = !row->edited && !row->by_reference && !row->why && row->seq != 0 &&
-                         base_str_eq(ev.action, base_str(REPLAY_EVENT_ACTION));
+    if (!row->edited && !row->by_reference && !row->why && row->seq != 0)
+        note_record(row, ev.action);
     row->fingerprint = verify_fingerprint(c->seen_key, row->hash);
     row->state = AW_UNLIKELY(row->by_reference) && !check_view(batch, row) ? VERIFY_FAILED : VERIFY_SEALED;
 }

@@ -363,6 +363,12 @@ struct aw_verify_report {
      * name them and the sink. Cut where it is longer. */
     uint64_t replayed;
     char replayed_sink[72];
+    /* Events that are gone since a retention removed them, by the sealed record that the trail's beginning agrees with;
+     * what occurred before that time; of which sink, and where the record is. 0 and "": none. Cut where longer. */
+    uint64_t removed;
+    int64_t removed_before_ns;
+    char removed_sink[72];
+    char removed_record[200];
 };
 struct aw_verify_options {
     uint32_t struct_size;
@@ -385,11 +391,14 @@ struct aw_verify_options {
      * of its place. */
     const char *sink;
 };
+/* Without AW_VERIFY_COMPLETE, PARTIAL or MIDCHAIN, a trail must begin at its first event, or where a sealed record of
+ * auditwell says (retention; a sink that is not given everything from the first event on). */
 #define AW_VERIFY_COMPLETE (1u << 0) /* every chain must begin at its origin */
 #define AW_VERIFY_PARTIAL (1u << 1)  /* an excerpt (one tenant, a time range): gaps between seqs are not findings */
 /* The trail may hold views from one of its ends on (the sink's pii was changed once): without it they are findings when
  * they stand among full events. */
 #define AW_VERIFY_VIEWS (1u << 2)
+#define AW_VERIFY_MIDCHAIN (1u << 3) /* it may begin anywhere, as one file of several does; all else is checked */
 /* AW_SUCCESS when the whole store was read, whatever the verdict; callbacks come from the calling thread. */
 AW_API int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report);
 
