@@ -1,9 +1,9 @@
-/* pg_prune.c - the retention extension: the beginnings of chains go. SPDX-License-Identifier: Apache-2.0
+/* pg_prune.c - the retention extension: what a stream has below a seq goes. SPDX-License-Identifier: Apache-2.0
  *
- * The plan is kept in a temporary table, so that chains by the hundred thousand are looked at and removed together. A
- * partition in which everything, or nearly everything, goes is dropped, which costs nothing and leaves no holes; the
+ * A partition in which everything, or nearly everything, goes is dropped, which costs nothing and leaves no holes; the
  * few rows that stay move to the default partition. The rest is deleted by ranges of seq, each in a transaction of its
- * own, so that no lock and no transaction lasts long.
+ * own. Either way rows go by rising seq: what other partitions have below the highest seq of a dropped one goes in the
+ * same transaction.
  */
 #include "config.h"
 
@@ -14,13 +14,15 @@
 
 #include "pg_sink.h"
 
-#define FETCH_ROWS "200"
 #define RANGE 5000 /* seqs removed by one transaction */
-#define WHAT "cannot prune"
+#define WHAT "cannot remove old events"
 
 struct prune {
     struct pg_conn conn;
     struct pg_table table;
+    struct pg_buf plan;  /* "(VALUES (stream, keep), ...) AS p(stream, keep)" */
+    size_t streams;      /* in it */
+    int64_t first, keep; /* lowest seq that goes, and highest that stays first, of all streams */
     uint64_t removed;
 };
 
@@ -81,7 +83,7 @@ static void hash_of(const char *json, size_t len, char out[65])
 
 /* ---- SQL ---- */
 
-/* "$t" stands for the table, "$p" for `part`. */
+/* "$t" stands for the table, "$p" for a partition, "$v" for the plan. */
 static int32_t run(struct prune *p, const char *sql, const char *part, PGresult **ret)
 {
     struct pg_buf text = {0};
@@ -89,11 +91,15 @@ static int32_t run(struct prune *p, const char *sql, const char *part, PGresult 
         size_t n = strcspn(s, "$");
         pg_put(&text, s, n);
         s += n;
-        if (s[0] == '$' && (s[1] == 't' || s[1] == 'p')) {
-            pg_puts(&text, s[1] == 't' ? p->conn.set->full : part);
-            s += 2;
-        } else if (*s != '\0')
-            pg_put(&text, s++, 1);
+        if (*s == '\0')
+            break;
+        if (s[1] == 't')
+            pg_puts(&text, p->conn.set->full);
+        else if (s[1] == 'p')
+            pg_puts(&text, part);
+        else
+            pg_put(&text, p->plan.p, p->plan.len);
+        s += 2;
     }
     pg_put(&text, "", 1);
     int32_t r = text.failed ? pg_fail(&p->conn, AW_E_NOMEM, "out of memory")
@@ -115,168 +121,174 @@ static int64_t number_at(const PGresult *res, int row, int column)
     return strtoll(PQgetvalue(res, row, column), NULL, 10);
 }
 
-/* ---- the plan ---- */
-
-/* Everything before the first row that is to stay, and before the newest. */
-static const char plan_sql[] =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; DECLARE aw_chains NO SCROLL CURSOR FOR WITH chain AS (SELECT "
-    "scope, stream, least(max(seq), min(seq) FILTER (WHERE occurred_ns >= %lld)) AS keep FROM $t WHERE canonical IS "
-    "NOT "
-    "NULL AND seq IS NOT NULL AND scope IS NOT NULL GROUP BY scope, stream), gone AS (SELECT t.scope, t.stream, "
-    "count(*) AS n, min(t.seq) AS first, max(t.seq) AS last, min(t.occurred_ns) AS oldest, max(t.occurred_ns) AS "
-    "newest FROM $t t JOIN chain c ON c.scope = t.scope AND c.stream = t.stream WHERE t.seq < c.keep AND t.canonical "
-    "IS NOT NULL GROUP BY t.scope, t.stream) SELECT g.scope, g.stream, n, first, last, oldest, newest, (SELECT "
-    "canonical FROM $t t WHERE t.seq = g.first AND t.scope = g.scope AND t.stream = g.stream LIMIT 1), (SELECT "
-    "canonical FROM $t t WHERE t.seq = g.last AND t.scope = g.scope AND t.stream = g.stream LIMIT 1) FROM gone g ORDER "
-    "BY g.scope, g.stream";
-
-static int32_t bytes_hash(struct prune *p, const PGresult *res, int row, int column, char out[65])
+/* integrity.hash of the event that has this place, "" if none has. */
+static int32_t find_event(struct prune *p, uint32_t stream, uint64_t seq, char hash[65], int64_t *ret_ns)
 {
-    size_t len;
-    unsigned char *raw = PQunescapeBytea((const unsigned char *)PQgetvalue(res, row, column), &len);
-    if (raw == NULL)
-        return pg_fail(&p->conn, AW_E_NOMEM, "out of memory");
-    hash_of((const char *)raw, len, out);
-    PQfreemem(raw);
-    return AW_OK;
+    char sql[300];
+    PGresult *res = NULL;
+    hash[0] = '\0';
+    *ret_ns = 0;
+    snprintf(sql, sizeof sql,
+             "SELECT canonical, occurred_ns FROM $t WHERE stream = %" PRIu32 " AND seq = %" PRIu64
+             " AND canonical IS NOT NULL ORDER BY event_id LIMIT 1",
+             stream, seq);
+    int32_t r = run(p, sql, NULL, &res);
+    if (r == AW_OK && PQntuples(res) > 0) {
+        size_t len;
+        unsigned char *raw = PQunescapeBytea((const unsigned char *)PQgetvalue(res, 0, 0), &len);
+        if (raw == NULL)
+            r = pg_fail(&p->conn, AW_E_NOMEM, "out of memory");
+        else
+            hash_of((const char *)raw, len, hash);
+        PQfreemem(raw);
+        *ret_ns = number_at(res, 0, 1);
+    }
+    PQclear(res);
+    return r;
 }
 
-static int32_t tell_chain(struct prune *p, const PGresult *res, int row,
-                          int32_t (*found)(void *, const struct aw_prune *), void *arg)
+/* ---- the plan ---- */
+
+static int32_t fill(struct prune *p, struct aw_prune *out, int64_t rows)
 {
-    struct aw_prune out = {.struct_size = sizeof out};
-    const char *stream = PQgetvalue(res, row, 1);
-    out.scope = (struct aw_str){PQgetvalue(res, row, 0), (size_t)PQgetlength(res, row, 0)};
-    out.stream = (struct aw_str){stream, strcmp(stream, "0") == 0 ? 0 : strlen(stream)};
-    out.count = (uint64_t)number_at(res, row, 2);
-    out.first_seq = (uint64_t)number_at(res, row, 3);
-    out.last_seq = (uint64_t)number_at(res, row, 4);
-    out.first_ns = number_at(res, row, 5);
-    out.last_ns = number_at(res, row, 6);
-    int32_t r = bytes_hash(p, res, row, 7, out.first_hash);
-    if (r == AW_OK)
-        r = bytes_hash(p, res, row, 8, out.last_hash);
-    return r == AW_OK ? found(arg, &out) : r;
+    char sql[600];
+    PGresult *res = NULL;
+    snprintf(sql, sizeof sql,
+             "SELECT count(*), coalesce(min(seq), 0), coalesce(max(seq), 0), coalesce(min(occurred_ns), 0), "
+             "coalesce(max(occurred_ns), 0), pg_total_relation_size(to_regclass($l)) + (SELECT "
+             "coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint FROM pg_inherits WHERE inhparent = "
+             "to_regclass($l)) FROM $t WHERE stream = %" PRIu32 " AND seq < %" PRIu64 " AND canonical IS NOT NULL",
+             out->stream, out->keep_seq);
+    /* The table's name as a literal: its size is asked for by name. */
+    char *literal = PQescapeLiteral(p->conn.pg, p->conn.set->full, strlen(p->conn.set->full));
+    if (literal == NULL)
+        return pg_fail(&p->conn, AW_E_NOMEM, "out of memory");
+    p->plan.len = 0;
+    pg_puts(&p->plan, literal);
+    PQfreemem(literal);
+    int32_t r = run(p, sql, NULL, &res);
+    if (r == AW_OK) {
+        out->count = (uint64_t)number_at(res, 0, 0);
+        out->first_seq = (uint64_t)number_at(res, 0, 1);
+        out->last_seq = (uint64_t)number_at(res, 0, 2);
+        out->first_ns = number_at(res, 0, 3);
+        out->last_ns = number_at(res, 0, 4);
+        out->bytes = rows > 0 ? (uint64_t)((double)number_at(res, 0, 5) * (double)out->count / (double)rows) : 0;
+    }
+    PQclear(res);
+    return r == AW_OK ? find_event(p, out->stream, out->keep_seq, out->keep_hash, &out->keep_ns) : r;
+}
+
+static int32_t tell_streams(struct prune *p, const PGresult *streams, int32_t (*found)(void *, const struct aw_prune *),
+                            void *arg)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < PQntuples(streams); i++)
+        rows += number_at(streams, i, 2);
+    for (int i = 0; i < PQntuples(streams); i++) {
+        struct aw_prune out = {.struct_size = sizeof out};
+        out.stream = (uint32_t)number_at(streams, i, 0);
+        out.keep_seq = (uint64_t)number_at(streams, i, 1);
+        int32_t r = fill(p, &out, rows);
+        if (r != AW_OK)
+            return r;
+        if (found(arg, &out) != 0)
+            break;
+    }
+    return AW_OK;
 }
 
 static int32_t plan(void *sink, int64_t before_ns, int32_t (*found)(void *arg, const struct aw_prune *), void *arg)
 {
     struct prune p;
-    char sql[sizeof plan_sql + 32];
-    snprintf(sql, sizeof sql, plan_sql, (long long)before_ns);
+    char sql[500];
+    PGresult *streams = NULL;
     int32_t r = open_conn(&p, sink);
+    /* What says to be of the future holds nothing back. */
+    snprintf(sql, sizeof sql,
+             "SELECT stream, coalesce(min(seq) FILTER (WHERE occurred_ns >= %" PRId64 " AND occurred_ns <= %" PRId64
+             "), max(seq)), count(*) FROM $t WHERE canonical IS NOT NULL AND seq IS NOT NULL GROUP BY stream ORDER BY "
+             "stream",
+             before_ns, (int64_t)p.conn.host->now_ns());
     if (r == AW_OK)
-        r = run(&p, sql, NULL, NULL);
-    for (int rows = 1; r == AW_OK && rows > 0;) {
-        PGresult *res = NULL;
-        r = run(&p, "FETCH " FETCH_ROWS " FROM aw_chains", NULL, &res);
-        rows = r == AW_OK ? PQntuples(res) : 0;
-        for (int i = 0; r == AW_OK && i < rows; i++)
-            r = tell_chain(&p, res, i, found, arg);
-        PQclear(res);
-    }
+        r = run(&p, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, NULL);
+    if (r == AW_OK)
+        r = run(&p, sql, NULL, &streams);
+    if (r == AW_OK)
+        r = tell_streams(&p, streams, found, arg);
+    PQclear(streams);
     pg_close(&p.conn);
+    free(p.plan.p);
     return r;
 }
 
 /* ---- removing ---- */
 
-static int32_t load_plan(struct prune *p, const struct aw_prune *const *prunes, size_t count)
+/* A stream whose first event to stay is not the planned one drops out of the plan. */
+static int32_t check_plan(struct prune *p, const struct aw_prune *const *prunes, size_t count)
 {
-    int32_t r = run(p,
-                    "CREATE TEMP TABLE aw_plan (n bigint PRIMARY KEY, scope text, stream integer, count bigint, first "
-                    "bigint, last bigint, newest bigint); BEGIN",
-                    NULL, NULL);
-    for (size_t i = 0; r == AW_OK && i < count; i++) {
+    struct pg_buf values = {0};
+    int32_t r = AW_OK;
+    for (size_t i = 0; i < count && r == AW_OK; i++) {
         const struct aw_prune *c = prunes[i];
-        char text[6][24], stream[24] = "0";
-        struct pg_buf scope = {0};
-        if (c->stream.len > 0 && c->stream.len < sizeof stream) {
-            memcpy(stream, c->stream.ptr, c->stream.len);
-            stream[c->stream.len] = '\0';
+        char hash[65], text[80];
+        int64_t ns;
+        if (c->count == 0)
+            continue;
+        r = find_event(p, c->stream, c->keep_seq, hash, &ns);
+        if (r == AW_OK && (hash[0] == '\0' || strcmp(hash, c->keep_hash) != 0)) {
+            aw_host_log(p->conn.host, AW_LOG_WARNING,
+                        "%s: nothing of stream %" PRIu32 " is removed: the event that was to stay first, seq %" PRIu64
+                        ", is not what the plan says",
+                        p->conn.set->place, c->stream, c->keep_seq);
+            continue;
         }
-        pg_put(&scope, c->scope.ptr, c->scope.len);
-        pg_put(&scope, "", 1);
-        snprintf(text[0], sizeof text[0], "%zu", i);
-        snprintf(text[1], sizeof text[1], "%" PRIu64, c->count);
-        snprintf(text[2], sizeof text[2], "%" PRIu64, c->first_seq);
-        snprintf(text[3], sizeof text[3], "%" PRIu64, c->last_seq);
-        snprintf(text[4], sizeof text[4], "%" PRId64, c->last_ns);
-        const char *values[] = {text[0], scope.p, stream, text[1], text[2], text[3], text[4]};
-        r = scope.failed
-                ? pg_fail(&p->conn, AW_E_NOMEM, "out of memory")
-                : pg_ask(&p->conn, "INSERT INTO aw_plan VALUES ($1, $2, $3, $4, $5, $6, $7)", 7, values, NULL, WHAT);
-        free(scope.p);
+        snprintf(text, sizeof text, "%s(%" PRIu32 ", %" PRIu64 "::bigint)", p->streams > 0 ? ", " : "(VALUES ",
+                 c->stream, c->keep_seq);
+        pg_puts(&values, text);
+        p->first = p->streams == 0 || (int64_t)c->first_seq < p->first ? (int64_t)c->first_seq : p->first;
+        p->keep = (int64_t)c->keep_seq > p->keep ? (int64_t)c->keep_seq : p->keep;
+        p->streams++;
     }
-    return r == AW_OK ? run(p, "COMMIT; ANALYZE aw_plan", NULL, NULL) : r;
+    pg_puts(&values, ") AS p(stream, keep)");
+    p->plan = values;
+    return r == AW_OK && values.failed ? pg_fail(&p->conn, AW_E_NOMEM, "out of memory") : r;
 }
 
-static int32_t leave_alone(struct prune *p, const char *n, const struct aw_prune *c)
-{
-    aw_host_log(p->conn.host, AW_LOG_WARNING,
-                "%s: the chain %.*s changed since the plan was made, and is left alone: make a new plan",
-                p->conn.set->place, (int)(c->scope.len < 200 ? c->scope.len : 200), c->scope.ptr);
-    return pg_ask(&p->conn, "DELETE FROM aw_plan WHERE n = $1", 1, &n, NULL, WHAT);
-}
+#define GOES "p.stream = t.stream AND t.seq < p.keep AND t.canonical IS NOT NULL"
 
-/* Chains with another number of rows than planned, or other hashes at the ends, drop out of the plan. */
-static int32_t check_plan(struct prune *p, const struct aw_prune *const *prunes)
-{
-    static const char counts[] =
-        "SELECT p.n FROM aw_plan p LEFT JOIN (SELECT q.n, count(*) AS have FROM aw_plan q JOIN $t t ON t.scope = "
-        "q.scope "
-        "AND t.stream = q.stream AND t.seq <= q.last WHERE t.canonical IS NOT NULL GROUP BY q.n) c ON c.n = p.n WHERE "
-        "coalesce(c.have, 0) <> p.count";
-    static const char ends[] =
-        "BEGIN; DECLARE aw_ends NO SCROLL CURSOR FOR SELECT p.n, t.seq = p.first, t.canonical, t.seq = p.last FROM "
-        "aw_plan p JOIN $t t ON t.scope = p.scope AND t.stream = p.stream AND t.seq IN (p.first, p.last) WHERE "
-        "t.canonical IS NOT NULL";
-    PGresult *res = NULL;
-    int32_t r = run(p, counts, NULL, &res);
-    for (int i = 0; r == AW_OK && i < PQntuples(res); i++)
-        r = leave_alone(p, PQgetvalue(res, i, 0), prunes[number_at(res, i, 0)]);
-    PQclear(res);
-    if (r == AW_OK)
-        r = run(p, ends, NULL, NULL);
-    for (int rows = 1; r == AW_OK && rows > 0;) {
-        res = NULL;
-        r = run(p, "FETCH " FETCH_ROWS " FROM aw_ends", NULL, &res);
-        rows = r == AW_OK ? PQntuples(res) : 0;
-        for (int i = 0; r == AW_OK && i < rows; i++) {
-            const struct aw_prune *c = prunes[number_at(res, i, 0)];
-            char hash[65];
-            r = bytes_hash(p, res, i, 2, hash);
-            bool same = (PQgetvalue(res, i, 1)[0] != 't' || strcmp(hash, c->first_hash) == 0) &&
-                        (PQgetvalue(res, i, 3)[0] != 't' || strcmp(hash, c->last_hash) == 0);
-            if (r == AW_OK && !same)
-                r = leave_alone(p, PQgetvalue(res, i, 0), c);
-        }
-        PQclear(res);
-    }
-    return r == AW_OK ? run(p, "COMMIT", NULL, NULL) : r;
-}
-
-/* One partition, all of whose rows are old enough: dropped if (nearly) all of them are in the plan. */
+/* One partition: dropped if (nearly) all of it is in the plan. A new row for it waits meanwhile; others do for the
+ * blink in which it is taken out. */
 static int32_t drop_partition(struct prune *p, const char *part)
 {
-    static const char look[] =
-        "BEGIN; LOCK TABLE $t IN ACCESS EXCLUSIVE MODE; SELECT count(*), count(*) FILTER (WHERE p.n IS NULL) FROM $p t "
-        "LEFT JOIN aw_plan p ON p.scope = t.scope AND p.stream = t.stream AND t.seq <= p.last AND t.canonical IS NOT "
-        "NULL";
-    static const char move[] =
-        "CREATE TEMP TABLE aw_kept ON COMMIT DROP AS SELECT t.* FROM $p t LEFT JOIN aw_plan p ON p.scope = t.scope AND "
-        "p.stream = t.stream AND t.seq <= p.last AND t.canonical IS NOT NULL WHERE p.n IS NULL; ALTER TABLE $t DETACH "
-        "PARTITION $p; INSERT INTO $t SELECT * FROM aw_kept; DROP TABLE $p; COMMIT";
-    PGresult *res = NULL;
-    int32_t r = run(p, look, part, &res);
-    int64_t rows = r == AW_OK ? number_at(res, 0, 0) : 0, stay = r == AW_OK ? number_at(res, 0, 1) : 0;
+    static const char count[] = "BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE $p IN SHARE MODE; SELECT count(*), "
+                                "count(p.keep) FROM $p t LEFT JOIN $v ON " GOES;
+    /* Others' rows below the highest that goes here; the moving; the taking out. */
+    static const char drop[] = "DELETE FROM $t t USING (SELECT t.stream, max(t.seq) AS top FROM $p t JOIN $v ON " GOES
+                               " GROUP BY t.stream) AS "
+                               "h, $v WHERE h.stream = t.stream AND t.seq < h.top AND " GOES " AND t.tableoid <> %s";
+    static const char end[] =
+        "CREATE TEMP TABLE aw_kept ON COMMIT DROP AS SELECT t.* FROM $p t LEFT JOIN $v ON " GOES
+        " WHERE p.keep IS NULL; "
+        "ALTER TABLE $t DETACH PARTITION $p; INSERT INTO $t SELECT * FROM aw_kept; DROP TABLE $p; COMMIT";
+    PGresult *res = NULL, *others = NULL;
+    int32_t r = run(p, count, part, &res);
+    int64_t rows = r == AW_OK ? number_at(res, 0, 0) : 0, go = r == AW_OK ? number_at(res, 0, 1) : 0;
     PQclear(res);
-    if (r == AW_OK && rows > stay && stay * 10 <= rows) {
-        r = run(p, move, part, NULL);
-        p->removed += r == AW_OK ? (uint64_t)(rows - stay) : 0;
+    if (r == AW_OK && go > 0 && (rows - go) * 10 <= rows) {
+        char *literal = PQescapeLiteral(p->conn.pg, part, strlen(part)), sql[1200], oid[700];
+        snprintf(oid, sizeof oid, "to_regclass(%s)", literal != NULL ? literal : "''");
+        PQfreemem(literal);
+        snprintf(sql, sizeof sql, drop, oid);
+        r = run(p, sql, part, &others);
+        if (r == AW_OK)
+            r = run(p, end, part, NULL);
+        if (r == AW_OK)
+            p->removed += (uint64_t)go + strtoull(PQcmdTuples(others), NULL, 10);
+        PQclear(others);
     } else if (r == AW_OK)
         r = run(p, "ROLLBACK", NULL, NULL);
-    if (r == AW_E_RETRY) { /* the lock: the rows are deleted one by one, then */
+    if (r == AW_E_RETRY) { /* somebody is in the way: the rows are deleted, then */
         pg_roll_back(&p->conn);
         r = p->conn.pg != NULL ? AW_OK : r;
     }
@@ -289,44 +301,24 @@ static int32_t drop_partitions(struct prune *p)
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN "
         "pg_namespace n ON n.oid = c.relnamespace JOIN pg_partitioned_table d ON d.partrelid = i.inhparent WHERE "
         "i.inhparent = to_regclass($1) AND c.oid <> d.partdefid AND c.relkind = 'r' ORDER BY c.relname";
-    static const char newer[] =
-        "SELECT 1 FROM $p WHERE occurred_at > (SELECT timestamptz 'epoch' + (max(newest) / 1000 + "
-        "1) * interval '1 microsecond' FROM aw_plan) LIMIT 1";
-    PGresult *res = NULL, *found = NULL;
+    PGresult *res = NULL;
     const char *table = p->conn.set->full;
     int32_t r = pg_ask(&p->conn, list, 1, &table, &res, WHAT);
-    for (int i = 0; r == AW_OK && i < PQntuples(res); i++) {
-        const char *part = PQgetvalue(res, i, 0);
-        r = run(p, newer, part, &found);
-        bool keep = r == AW_OK && PQntuples(found) > 0;
-        PQclear(found);
-        found = NULL;
-        if (r == AW_OK && !keep)
-            r = drop_partition(p, part);
-    }
+    for (int i = 0; r == AW_OK && i < PQntuples(res); i++)
+        r = drop_partition(p, PQgetvalue(res, i, 0));
     PQclear(res);
     return r;
 }
 
 static int32_t delete_rows(struct prune *p)
 {
-    static const char range[] = "SELECT min(first), max(last) FROM aw_plan";
-    static const char sql[] =
-        "DELETE FROM $t t USING aw_plan p WHERE t.scope = p.scope AND t.stream = p.stream AND t.seq "
-        "<= p.last AND t.canonical IS NOT NULL AND t.seq BETWEEN %" PRId64 " AND %" PRId64;
-    PGresult *res = NULL;
-    int32_t r = run(p, range, NULL, &res);
-    if (r != AW_OK || PQgetisnull(res, 0, 0)) {
-        PQclear(res);
-        return r;
-    }
-    int64_t at = number_at(res, 0, 0), last = number_at(res, 0, 1);
-    PQclear(res);
-    for (; r == AW_OK && at <= last; at += RANGE) {
-        char text[sizeof sql + 48];
-        snprintf(text, sizeof text, sql, at, at + RANGE - 1);
-        res = NULL;
-        r = run(p, text, NULL, &res);
+    int32_t r = AW_OK;
+    for (int64_t at = p->first; r == AW_OK && at < p->keep; at += RANGE) {
+        char sql[200];
+        PGresult *res = NULL;
+        snprintf(sql, sizeof sql, "DELETE FROM $t t USING $v WHERE " GOES " AND t.seq BETWEEN %" PRId64 " AND %" PRId64,
+                 at, at + RANGE - 1);
+        r = run(p, sql, NULL, &res);
         if (r == AW_OK)
             p->removed += strtoull(PQcmdTuples(res), NULL, 10);
         PQclear(res);
@@ -340,14 +332,13 @@ static int32_t prune(void *sink, const struct aw_prune *const *prunes, size_t co
     *ret_removed = 0;
     int32_t r = open_conn(&p, sink);
     if (r == AW_OK)
-        r = load_plan(&p, prunes, count);
-    if (r == AW_OK)
-        r = check_plan(&p, prunes);
-    if (r == AW_OK && p.table.partitioned)
+        r = check_plan(&p, prunes, count);
+    if (r == AW_OK && p.streams > 0 && p.table.partitioned)
         r = drop_partitions(&p);
-    if (r == AW_OK)
+    if (r == AW_OK && p.streams > 0)
         r = delete_rows(&p);
     pg_close(&p.conn);
+    free(p.plan.p);
     *ret_removed = p.removed;
     return r;
 }

@@ -27,7 +27,7 @@
 const struct pg_column pg_columns[PG_COLUMNS] = {
     {"event_id", "text COLLATE \"C\" NOT NULL", OID_TEXT, PG_KEY, AW_FIELD_EVENT_ID, false},
     {"seq", "bigint", OID_INT8, PG_INT8, AW_NUMBER_SEQ, true},
-    {"stream", "integer NOT NULL DEFAULT 0", OID_INT4, PG_STREAM, AW_FIELD_INTEGRITY, true},
+    {"stream", "integer NOT NULL DEFAULT 0", OID_INT4, PG_STREAM, AW_NUMBER_STREAM, true},
     {"scope", "text", OID_TEXT, PG_TEXT, AW_FIELD_SCOPE, true},
     {"schema_version", "integer", OID_INT4, PG_INT4, AW_NUMBER_SCHEMA_VERSION, false},
     {"occurred_at", "timestamptz NOT NULL", OID_TIMESTAMPTZ, PG_TIME, AW_NUMBER_OCCURRED_NS, false},
@@ -289,21 +289,6 @@ static void put_roles(struct pg_buf *b, const char *s, size_t len)
     close_value(b, from);
 }
 
-/* integrity.stream stands behind members whose values are ours, and before `view`, whose are not. */
-static uint32_t stream_of(struct aw_str integrity)
-{
-    static const char mark[] = ",\"stream\":";
-    const char *view = memmem(integrity.ptr, integrity.len, ",\"view\":", 8);
-    size_t len = view != NULL ? (size_t)(view - integrity.ptr) : integrity.len;
-    const char *at = memmem(integrity.ptr, len, mark, sizeof mark - 1), *end = integrity.ptr + len;
-    uint32_t v = 0;
-    if (at == NULL)
-        return 0;
-    for (at += sizeof mark - 1; at < end && *at >= '0' && *at <= '9' && v < 100000000u; at++)
-        v = v * 10 + (uint32_t)(*at - '0');
-    return v;
-}
-
 static void put_number(struct pg_buf *b, enum pg_source source, uint64_t n)
 {
     int64_t ns = (int64_t)n;
@@ -311,7 +296,7 @@ static void put_number(struct pg_buf *b, enum pg_source source, uint64_t n)
     if (source == PG_INT2BOOL) {
         char c = n != 0;
         pg_put(b, &c, 1);
-    } else if (source == PG_INT4)
+    } else if (source == PG_INT4 || source == PG_STREAM)
         pg_put32(b, (uint32_t)n);
     else if (source == PG_TIME) /* microseconds, rounded down */
         put64(b, (uint64_t)(ns / 1000 - (ns % 1000 < 0) - EPOCH_US));
@@ -329,9 +314,6 @@ static void put_field(struct pg_buf *b, enum pg_source source, struct aw_str tex
         break;
     case PG_JSON:
         put_jsonb(b, text.ptr, text.len);
-        break;
-    case PG_STREAM:
-        pg_put32(b, stream_of(text));
         break;
     case PG_ROLES:
         put_roles(b, text.ptr, text.len);

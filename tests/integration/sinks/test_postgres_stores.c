@@ -49,24 +49,35 @@ static void test_query(void)
     q.flags = AW_QUERY_DESCENDING;
     rows = mh_read(r, &q, 100);
     CU_ASSERT_TRUE(rows.count == 1000 && rows.first_seq == 1000 && rows.last_seq == 1 && rows.same);
-#define FILTERED(member, value, want)                                                                                  \
-    mh_query_init(&q), q.member = value, CU_ASSERT_EQUAL(count_of(r, &q), want), q.flags = AW_QUERY_CHAIN_ORDER,       \
-                       CU_ASSERT_EQUAL(count_of(r, &q), 1000) /* there no column is believed */
 #define STR(s) ((struct aw_str){s, sizeof(s) - 1})
-    FILTERED(tenant_id, STR("tnt_1"), 250);
-    FILTERED(actor_id, STR("usr_3"), 63);
-    FILTERED(target_id, STR("obj_00000011"), 1);
-    FILTERED(outcome, STR("DENIED"), 100);
-    FILTERED(action, STR("user.*"), 333);
-    FILTERED(action, STR("us?r.login"), 333);
-    FILTERED(action, STR("us_r.login"), 0);
-    FILTERED(action, STR("user%"), 0);
-    FILTERED(text, STR("obj_000000ff"), 1);
-    FILTERED(text, STR("nowhere"), 0);
-    FILTERED(since_ns, INT64_C(1767323045000000000) + 900 * 1000000 + 1,
-             100); /* seq 900 is 1 ns too old, let through? */
-    FILTERED(until_ns, INT64_C(1767323045000000000) + 11 * 1000000, 10);
-    FILTERED(until_ns, INT64_C(1767323045000000000) + 11 * 1000000 + 1, 11);
+    const struct aw_query filters[] = {
+        {.tenant_id = STR("tnt_1")},   {.actor_id = STR("usr_3")}, {.target_id = STR("obj_00000011")},
+        {.outcome = STR("DENIED")},    {.action = STR("user.*")},  {.action = STR("us?r.login")},
+        {.action = STR("us_r.login")}, {.action = STR("user%")},   {.text = STR("obj_000000ff")},
+        {.text = STR("nowhere")},
+    };
+    static const size_t want[] = {250, 63, 1, 100, 333, 333, 0, 0, 1, 0};
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        q = filters[i];
+        q.struct_size = sizeof q;
+        q.since_ns = INT64_MIN;
+        q.until_ns = INT64_MAX;
+        CU_ASSERT_EQUAL(count_of(r, &q), want[i]);
+        q.flags = AW_QUERY_CHAIN_ORDER; /* there no column is believed */
+        CU_ASSERT_EQUAL(count_of(r, &q), 1000);
+    }
+    /* A time is rounded so that too much comes, never too little. */
+    const int64_t base = INT64_C(1767323045000000000), ms = 1000000;
+    mh_query_init(&q);
+    q.since_ns = base + 900 * ms + 1;
+    CU_ASSERT_EQUAL(count_of(r, &q), 101);
+    q.since_ns = base + 900 * ms + 1000;
+    CU_ASSERT_EQUAL(count_of(r, &q), 100);
+    mh_query_init(&q);
+    q.until_ns = base + 11 * ms;
+    CU_ASSERT_EQUAL(count_of(r, &q), 10);
+    q.until_ns = base + 11 * ms + 1;
+    CU_ASSERT_EQUAL(count_of(r, &q), 11);
     /* A cursor goes on where it was, in both directions, in another process. */
     mh_query_init(&q);
     q.tenant_id = STR("tnt_1");
@@ -361,33 +372,23 @@ static void test_stage(void)
 #define EPOCH INT64_C(1735689600000000000) /* seq 1 of write_days() */
 
 struct plan {
-    struct aw_prune prunes[16];
-    const struct aw_prune *list[16];
-    char scopes[16][40];
-    size_t count;
-    uint64_t events;
+    struct aw_prune prunes[4];
+    const struct aw_prune *list[4];
+    size_t count, most; /* most: found() wants no more */
 };
 
 static int32_t keep_prune(void *arg, const struct aw_prune *p)
 {
     struct plan *plan = arg;
-    if (plan->count == 16)
-        return AW_E_NOMEM;
-    struct aw_prune *mine = &plan->prunes[plan->count];
-    *mine = *p;
-    snprintf(plan->scopes[plan->count], 40, "%.*s", (int)p->scope.len, p->scope.ptr);
-    mine->scope.ptr = plan->scopes[plan->count];
-    CU_ASSERT_EQUAL(p->stream.len, 0);
-    mine->stream = (struct aw_str){NULL, 0};
-    plan->list[plan->count++] = mine;
-    plan->events += p->count;
-    return AW_OK;
+    plan->prunes[plan->count] = *p;
+    plan->list[plan->count] = &plan->prunes[plan->count];
+    return ++plan->count == plan->most;
 }
 
 static int32_t make_plan(struct mh_instance *m, int64_t before, struct plan *plan)
 {
     const struct aw_sink_retention *ext = m->class->extension(m->sink, AW_EXT_SINK_RETENTION);
-    memset(plan, 0, sizeof *plan);
+    *plan = (struct plan){.most = 4};
     return ext->plan(m->sink, before, keep_prune, plan);
 }
 
@@ -403,42 +404,49 @@ static void test_retention(void)
     struct mh_instance *m = pt_started(db, "writer"), *owner = pt_created(db, "owner");
     struct plan plan;
     uint64_t removed;
-    write_days(m, 1, 200); /* 4 tenants in turn */
     CU_ASSERT_EQUAL(make_plan(owner, EPOCH, &plan), AW_OK);
     CU_ASSERT_EQUAL(plan.count, 0);
+    write_days(m, 1, 200);
+    pt_sql(db, "UPDATE audit_events SET stream = 3 WHERE seq IN (10, 20, 30)"); /* of another slot */
+    CU_ASSERT_EQUAL(make_plan(owner, EPOCH, &plan), AW_OK);
+    CU_ASSERT_EQUAL(plan.count, 2);
+    CU_ASSERT_TRUE(plan.prunes[0].count == 0 && plan.prunes[0].keep_seq == 1);
     CU_ASSERT_EQUAL(make_plan(owner, EPOCH + 100 * DAY, &plan), AW_OK); /* seq 1 to 100 */
-    CU_ASSERT_EQUAL(plan.count, 4);
-    CU_ASSERT_EQUAL(plan.events, 100);
-    const struct aw_prune *p = plan.list[1]; /* tnt_1: 1, 5, ... 97 */
-    CU_ASSERT_STRING_EQUAL(plan.scopes[1], "tenant:tnt_1");
-    CU_ASSERT_TRUE(p->count == 25 && p->first_seq == 1 && p->last_seq == 97);
-    CU_ASSERT_TRUE(p->first_ns == EPOCH && p->last_ns == EPOCH + 96 * DAY);
-    struct aw_event *last = mh_event(97);
-    CU_ASSERT_PTR_NOT_NULL(strstr(last->json, p->last_hash));
-    CU_ASSERT_EQUAL(strlen(p->first_hash), 64);
-    mh_event_free(last);
+    const struct aw_prune *p = &plan.prunes[0];
+    CU_ASSERT_TRUE(p->stream == 0 && p->count == 97 && p->first_seq == 1 && p->last_seq == 100 && p->keep_seq == 101);
+    CU_ASSERT_TRUE(p->first_ns == EPOCH && p->last_ns == EPOCH + 99 * DAY && p->keep_ns == EPOCH + 100 * DAY);
+    CU_ASSERT_TRUE(p->bytes > 97 * 500);
+    struct aw_event *keep = mh_event(101);
+    CU_ASSERT_EQUAL(strlen(p->keep_hash), 64);
+    CU_ASSERT_PTR_NOT_NULL(strstr(keep->json, p->keep_hash));
+    mh_event_free(keep);
+    p = &plan.prunes[1]; /* its newest stays */
+    CU_ASSERT_TRUE(p->stream == 3 && p->count == 2 && p->first_seq == 10 && p->last_seq == 20 && p->keep_seq == 30);
     CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events"), "200");
-    /* A chain that is not what it was is left alone: another hash, another number of rows. */
-    plan.prunes[0].last_hash[5] ^= 1;
-    pt_sql(db, "DELETE FROM audit_events WHERE seq = 6");
+    /* A stream that is not what it was is left alone. */
+    plan.prunes[0].keep_hash[5] ^= 1;
     CU_ASSERT_EQUAL(do_prune(owner, &plan, &removed), AW_OK);
-    CU_ASSERT_EQUAL(removed, 50);
-    CU_ASSERT_TRUE(mh_logged(owner, "the chain tenant:tnt_0 changed since"));
-    CU_ASSERT_TRUE(mh_logged(owner, "the chain tenant:tnt_2 changed since"));
-    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events WHERE seq <= 100 AND tenant_id IN ('tnt_1', "
-                                      "'tnt_3')"),
-                           "0");
-    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events"), "149");
-    CU_ASSERT_EQUAL(make_plan(owner, EPOCH + 100 * DAY, &plan), AW_OK); /* a new plan goes on */
+    CU_ASSERT_EQUAL(removed, 2);
+    CU_ASSERT_TRUE(mh_logged(owner, "nothing of stream 0 is removed"));
+    plan.prunes[0].keep_hash[5] ^= 1;
     CU_ASSERT_EQUAL(do_prune(owner, &plan, &removed), AW_OK);
-    CU_ASSERT_EQUAL(removed, 49);
-    /* One old event behind a newer one waits for it; the newest of each chain never goes. */
-    pt_sql(db, "UPDATE audit_events SET occurred_ns = 9000000000000000000 WHERE seq = 101");
-    CU_ASSERT_EQUAL(make_plan(owner, EPOCH + 1000 * DAY, &plan), AW_OK);
-    CU_ASSERT_EQUAL(plan.count, 3);
+    CU_ASSERT_EQUAL(removed, 97);
+    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events WHERE seq <= 100"), "1");
+    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events"), "101");
+    /* One that is young holds back all behind it; one of the future does not. */
+    char sql[200];
+    snprintf(sql, sizeof sql, "UPDATE audit_events SET occurred_ns = %" PRId64 " WHERE seq = 110",
+             (int64_t)m->host.now_ns() + DAY);
+    pt_sql(db, sql);
+    pt_sql(db, "UPDATE audit_events SET occurred_ns = 1767000000000000000 WHERE seq = 120");
+    CU_ASSERT_EQUAL(make_plan(owner, EPOCH + 150 * DAY, &plan), AW_OK);
+    CU_ASSERT_TRUE(plan.prunes[0].count == 19 && plan.prunes[0].keep_seq == 120);
     CU_ASSERT_EQUAL(do_prune(owner, &plan, &removed), AW_OK);
-    CU_ASSERT_EQUAL(removed, 3 * 24);
-    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events"), "28");
+    CU_ASSERT_EQUAL(removed, 19);
+    plan = (struct plan){.most = 1};
+    const struct aw_sink_retention *ext = m->class->extension(m->sink, AW_EXT_SINK_RETENTION);
+    CU_ASSERT_EQUAL(ext->plan(owner->sink, EPOCH, keep_prune, &plan), AW_OK);
+    CU_ASSERT_EQUAL(plan.count, 1);
     /* It needs the right to. */
     mh_destroy(owner);
     CU_ASSERT_EQUAL(make_plan(m, EPOCH, &plan), AW_E_CONFIG);
@@ -452,28 +460,36 @@ static void test_retention_partitions(void)
     struct mh_instance *m = pt_started(db, "writer"), *owner = pt_create(db, "owner", partitioned);
     struct plan plan;
     uint64_t removed;
+    uint8_t status;
     write_days(m, 1, 365);
     CU_ASSERT_EQUAL(pt_migrate(owner, 0, NULL, 0), AW_OK);
-    /* A tenant that did nothing since February: its newest event stays, and moves. */
-    struct aw_event *quiet = mh_event(40);
-    uint8_t status;
-    mh_event_set(quiet, AW_FIELD_EVENT_ID, "quiet");
-    mh_event_set(quiet, AW_FIELD_SCOPE, "tenant:quiet");
-    quiet->numbers[AW_NUMBER_OCCURRED_NS - AW_NUMBER_SEQ] = (uint64_t)(EPOCH + 40 * DAY);
-    CU_ASSERT_EQUAL(mh_write_events(m, &quiet, 1, 0, 0, &status), AW_OK);
+    /* A late event says to be of February, and an early one of October. */
+    struct aw_event *late = mh_event(366), *early = mh_event(50);
+    late->numbers[AW_NUMBER_OCCURRED_NS - AW_NUMBER_SEQ] = (uint64_t)(EPOCH + 40 * DAY);
+    early->numbers[AW_NUMBER_OCCURRED_NS - AW_NUMBER_SEQ] = (uint64_t)(EPOCH + 300 * DAY);
+    pt_sql(db, "DELETE FROM audit_events WHERE seq = 50");
+    CU_ASSERT_EQUAL(mh_write_events(m, &late, 1, 0, 0, &status), AW_OK);
+    CU_ASSERT_EQUAL(mh_write_events(m, &early, 1, 0, 0, &status), AW_OK);
+    CU_ASSERT_EQUAL(make_plan(owner, EPOCH + 100 * DAY, &plan), AW_OK);
+    CU_ASSERT_TRUE(plan.count == 1 && plan.prunes[0].keep_seq == 50); /* for the early one is young */
+    pt_sql(db, "UPDATE audit_events SET occurred_ns = 0 WHERE seq = 50");
     CU_ASSERT_EQUAL(make_plan(owner, EPOCH + 100 * DAY, &plan), AW_OK); /* three months and ten days */
-    CU_ASSERT_EQUAL(plan.events, 100);
+    CU_ASSERT_TRUE(plan.prunes[0].count == 100 && plan.prunes[0].keep_seq == 101 && plan.prunes[0].bytes > 100 * 500);
+    /* A reader in the way of one: there rows are deleted instead. */
+    PGconn *reader = pgc_connect(&pt_cluster, db);
+    PQclear(PQexec(reader, "BEGIN; SELECT count(*) FROM audit_events_2025_01"));
     CU_ASSERT_EQUAL(do_prune(owner, &plan, &removed), AW_OK);
+    PQfinish(reader);
     CU_ASSERT_EQUAL(removed, 100);
-    CU_ASSERT_STRING_EQUAL(
-        pt_sql(db, "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname IN "
-                   "('audit_events_2025_01', 'audit_events_2025_02', 'audit_events_2025_03', 'audit_events_2025_04')"),
-        "audit_events_2025_04");
-    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT string_agg(event_id, ' ') FROM audit_events_default"), "quiet");
-    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT min(seq) || ' ' || count(*) FROM audit_events_2025_04"), "101 20");
-    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events"), "266");
-    CU_ASSERT_EQUAL(mh_write(m, 1, 1, 0, &status), AW_OK); /* the writer's statements are still good */
-    mh_event_free(quiet);
+    static const char left[] =
+        "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname IN ('audit_events_2025_01', "
+        "'audit_events_2025_02', 'audit_events_2025_03', 'audit_events_2025_04')";
+    CU_ASSERT_STRING_EQUAL(pt_sql(db, left), "audit_events_2025_01 audit_events_2025_04");
+    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT string_agg(seq::text, ' ') FROM audit_events_default"), "366");
+    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT min(seq) || ' ' || count(*) FROM audit_events"), "101 266");
+    CU_ASSERT_EQUAL(mh_write_events(m, &early, 1, 0, 0, &status), AW_OK); /* the writer's statements are still good */
+    mh_event_free(late);
+    mh_event_free(early);
     mh_destroy(owner);
     mh_destroy(m);
 }
