@@ -107,6 +107,9 @@ void figures_delivery(struct bench *b);
 void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
+#ifdef BENCH_POSTGRES
+void figures_postgres(struct bench *b); /* bench_postgres.c */
+#endif
 void figures_verify(struct bench *b);
 void figures_memory(struct bench *b);
 

@@ -14,6 +14,13 @@ auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/be
 auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS)
 auditwell_bench_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS)
 auditwell_bench_LDADD = libauditwell.la $(CRYPTO_LIBS) $(SQLITE_LIBS)
+if SINK_POSTGRES
+auditwell_bench_SOURCES += tests/bench/bench_postgres.c tests/integration/sinks/pg_cluster.c \
+	tests/integration/sinks/pg_cluster.h
+auditwell_bench_CPPFLAGS += -DBENCH_POSTGRES -I$(top_srcdir)/tests/integration/sinks
+auditwell_bench_CFLAGS += $(LIBPQ_CFLAGS)
+auditwell_bench_LDADD += $(LIBPQ_LIBS)
+endif
 
 bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/bench_util.c tests/bench/bench.h tests/bench/corpus.c \
 	tests/bench/corpus.h tests/fault/memory_probe.c tests/fault/memory_probe.h
