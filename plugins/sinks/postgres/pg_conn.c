@@ -301,6 +301,7 @@ static int32_t set_up(struct pg_conn *c, enum pg_purpose purpose)
 int32_t pg_connect(struct pg_conn *c, enum pg_purpose purpose)
 {
     pg_close(c);
+    c->purpose = purpose;
     c->state[0] = '\0';
     int32_t r = begin(c, purpose);
     if (r == AW_OK)

@@ -109,6 +109,8 @@ int32_t pg_fail_result(struct pg_conn *c, const PGresult *res, const char *what)
         if (!ours)
             v = (struct pg_verdict){AW_E_CONFIG, false, "give that column a default"};
     }
+    if (c->purpose == PG_ADMIN && strcmp(state, "42501") == 0)
+        v.remedy = "this takes a role that owns the table, or may create it in the schema";
     /* A policy of row security refuses a row with the same state as a missing right. */
     const char *function = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
     if (strcmp(state, "42501") == 0 && function != NULL && strcmp(function, "ExecWithCheckOptions") == 0)

@@ -62,6 +62,7 @@ struct pg_conn {
     const struct aw_host *host;
     const struct pg_settings *set;
     PGconn *pg;
+    enum pg_purpose purpose;
     _Atomic int fd;       /* of pg's socket, -1: none that is known; for after_fork() */
     uint64_t deadline_ns; /* of the current call; 0: none but the timeouts of the settings */
     char state[6];        /* SQLSTATE of the last failure, "" without one */
