@@ -68,7 +68,9 @@ EXTRA_sink_postgres_t_DEPENDENCIES = sink_postgres.la
 
 check_PROGRAMS += sink_postgres_faults.t
 TESTS += sink_postgres_faults.t
-sink_postgres_faults_t_SOURCES = tests/integration/sinks/test_postgres_faults.c $(SINKTEST_POSTGRES)
+sink_postgres_faults_t_SOURCES = tests/integration/sinks/test_postgres_faults.c tests/integration/sinks/inject.c \
+	tests/integration/sinks/inject.h $(SINKTEST_POSTGRES)
+sink_postgres_faults_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 sink_postgres_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
 sink_postgres_faults_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
 sink_postgres_faults_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)

@@ -16,6 +16,7 @@
 #include "pg_sink.h"
 
 #define NS_PER_MS 1000000u
+#define LOOK_AGAIN_NS 500000000u
 
 void pg_conn_init(struct pg_conn *c, const struct aw_host *host, const struct pg_settings *set)
 {
@@ -82,10 +83,14 @@ static uint64_t deadline(const struct pg_conn *c)
                : c->host->mono_ns() + c->set->statement_timeout_ns + c->set->connect_timeout_ns;
 }
 
+/* Returns also when nothing came for a while: libpq without memory for a result leaves it unread, and takes it when it
+ * is asked again. */
 static int32_t wait_conn(struct pg_conn *c, bool also_write, uint64_t until, const char *what)
 {
-    int rc = wait_fd(c, PQsocket(c->pg), also_write ? POLLIN | POLLOUT : POLLIN, until);
-    if (rc <= 0)
+    uint64_t slice = c->host->mono_ns() + LOOK_AGAIN_NS;
+    bool last = until != 0 && until <= slice;
+    int rc = wait_fd(c, PQsocket(c->pg), also_write ? POLLIN | POLLOUT : POLLIN, last ? until : slice);
+    if (rc < 0 || (rc == 0 && last))
         return fail_wait(c, rc, what);
     if (PQconsumeInput(c->pg) == 0)
         return pg_fail_result(c, NULL, what);
@@ -238,11 +243,15 @@ static int32_t begin(struct pg_conn *c, enum pg_purpose purpose)
     if (PQstatus(c->pg) == CONNECTION_BAD) {
         char text[200];
         snprintf(text, sizeof text, "%.*s", (int)strcspn(PQerrorMessage(c->pg), "\n"), PQerrorMessage(c->pg));
-        /* A host that is down is only found later: what fails at once is a parameter. */
-        bool refused = PQsocket(c->pg) >= 0 || strstr(text, "connection to server") != NULL ||
-                       strstr(text, "translate host name") != NULL;
+        /* A host that is down is only found later: what fails at once is a parameter, a name or memory. */
+        int32_t code = AW_E_CONFIG;
+        if (strstr(text, "out of memory") != NULL || strstr(text, "emory allocation") != NULL)
+            code = AW_E_NOMEM;
+        else if (PQsocket(c->pg) >= 0 || strstr(text, "connection to server") != NULL ||
+                 strstr(text, "translate host name") != NULL)
+            code = AW_E_UNAVAILABLE;
         pg_close(c);
-        return pg_fail(c, refused ? AW_E_UNAVAILABLE : AW_E_CONFIG, "cannot connect: %s", text);
+        return pg_fail(c, code, "cannot connect: %s", text);
     }
     int32_t r = check_tls(c);
     if (r != AW_OK)
@@ -309,14 +318,12 @@ int32_t pg_connect(struct pg_conn *c, enum pg_purpose purpose)
     if (r == AW_OK && PQserverVersion(c->pg) < 130000) {
         r = pg_fail(c, AW_E_CONFIG, "the server is PostgreSQL %d: 13 or later is needed",
                     PQserverVersion(c->pg) / 10000);
-        pg_close(c);
     }
     const char *encoding = r == AW_OK ? PQparameterStatus(c->pg, "server_encoding") : NULL;
-    if (r == AW_OK && (encoding == NULL || strcmp(encoding, "UTF8") != 0)) {
-        r = pg_fail(c, AW_E_CONFIG, "the database has the encoding %s: events need one with UTF8",
-                    encoding != NULL ? encoding : "unknown");
-        pg_close(c);
-    }
+    if (r == AW_OK && encoding == NULL) /* every server tells */
+        r = pg_fail(c, AW_E_NOMEM, "out of memory");
+    if (r == AW_OK && strcmp(encoding, "UTF8") != 0)
+        r = pg_fail(c, AW_E_CONFIG, "the database has the encoding %s: events need one with UTF8", encoding);
     if (r == AW_OK)
         r = set_up(c, purpose);
     if (r != AW_OK)

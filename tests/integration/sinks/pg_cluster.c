@@ -285,7 +285,7 @@ void pgc_signal_all(struct pg_cluster *c, int sig)
     if (c->pid == 0 || proc == NULL)
         bail("no server to signal");
     if (sig == SIGKILL || sig == SIGSTOP)
-        kill(c->pid, sig); /* first, so that it starts no others */
+        kill(c->pid, SIGSTOP); /* first, so that it starts no others, and stays their parent */
     while ((d = readdir(proc)) != NULL) {
         char path[300], line[400];
         pid_t pid = (pid_t)strtol(d->d_name, NULL, 10), ppid = 0;
@@ -300,7 +300,7 @@ void pgc_signal_all(struct pg_cluster *c, int sig)
             kill(pid, sig);
     }
     closedir(proc);
-    if (sig != SIGKILL && sig != SIGSTOP)
+    if (sig != SIGSTOP)
         kill(c->pid, sig);
 }
 
