@@ -71,8 +71,8 @@ void bench_write_file(const char *path, const char *text);
 int bench_spawn(char *const argv[], const char *stdin_path, const char *stdout_path); /* exit status */
 void bench_print_machine(const struct bench *b);
 
-/* report: keeps a row for the table, prints the plain line at once. target <= 0: none. more_is_better gives its
- * direction. */
+/* report: keeps a row for the table, prints the plain line at once. target < 0: none; 0: none, but none at all where
+ * less is better. more_is_better gives its direction. */
 struct figure {
     const char *name, *unit, *note;
     double target;

@@ -380,11 +380,15 @@ static void add_percentiles(double *us, size_t n, struct series *p50, struct ser
     series_add(p99, us[n * 99 / 100]);
 }
 
-static void measure_block(struct bench *b, const char *sinks, double *us, size_t n)
+static void measure_block(struct bench *b, const char *sinks, const char *durability, double *us, size_t n)
 {
-    char text[1200];
-    (void)snprintf(text, sizeof text, "mode = \"block\";\n%s", sinks);
-    struct aw_logger *logger = bench_open(b, text, 0);
+    char text[1600];
+    struct aw_logger *logger;
+    (void)snprintf(text, sizeof text,
+                   "mode = \"block\";\njournal = { path = \"%s/journal\"; durability = \"%s\"; };\n%s", b->dir,
+                   durability, sinks);
+    struct aw_open_options o = {.struct_size = sizeof o, .config_text = text};
+    bench_check(aw_open(&o, &logger), "aw_open");
     for (size_t i = 0; i < n + LATENCY_WARM_UP; i++) {
         size_t k = i % b->corpus.count;
         double t = bench_now();
@@ -414,28 +418,36 @@ static void measure_bare(const struct tuples *t, double *us, size_t n)
     }
 }
 
+/* With durability = "process" a sink is given events when the journal was next synced, every few milliseconds; with
+ * "disk" the call has done that already. */
 static void figure_latency(struct bench *b, const char *sinks)
 {
-    static const struct figure p50 = {"postgres_block_p50", "us", "bare prepared insert, committed", 0, true},
-                               p99 = {"postgres_block_p99", "us", "bare prepared insert, committed", 0, true};
-    struct series v50 = {.n = 0}, v99 = {.n = 0}, l50 = {.n = 0}, l99 = {.n = 0};
-    size_t n = b->sqlite_events / 20;
+    static const struct figure figures[2][2] = {
+        {{"postgres_block_p50", "us", "bare prepared insert, committed", -1, true},
+         {"postgres_block_p99", "us", "bare prepared insert, committed", -1, true}},
+        {{"postgres_block_disk_p50", "us", "bare prepared insert, committed", -1, true},
+         {"postgres_block_disk_p99", "us", "bare prepared insert, committed", -1, true}}};
+    struct series value[2][2] = {0}, limit[2] = {0};
+    size_t n = b->sqlite_events / 100 + 20;
     double *us = grown(NULL, n * sizeof *us);
     for (int i = 0; i < b->runs; i++) {
-        empty_table();
-        measure_block(b, sinks, us, n);
-        add_percentiles(us, n, &v50, &v99);
+        for (int disk = 0; disk < 2; disk++) {
+            empty_table();
+            measure_block(b, sinks, disk ? "disk" : "process", us, n);
+            add_percentiles(us, n, &value[disk][0], &value[disk][1]);
+        }
         struct tuples *t = load_rows();
         if (t->count != n + LATENCY_WARM_UP)
             bench_die("%zu events of %zu are in the table", t->count, n + LATENCY_WARM_UP);
         empty_table();
         measure_bare(t, us, n);
-        add_percentiles(us, n, &l50, &l99);
+        add_percentiles(us, n, &limit[0], &limit[1]);
         free_rows(t);
     }
     free(us);
-    report(&p50, &v50, &l50);
-    report(&p99, &v99, &l99);
+    for (int disk = 0; disk < 2; disk++)
+        for (int k = 0; k < 2; k++)
+            report(&figures[disk][k], &value[disk][k], &limit[k]);
 }
 
 void figures_postgres(struct bench *b)

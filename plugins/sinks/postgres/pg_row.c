@@ -204,6 +204,10 @@ int32_t pg_put_key(const struct aw_host *host, struct pg_buf *b, const struct aw
 static void put_jsonb(struct pg_buf *b, const char *s, size_t len)
 {
     pg_put(b, "\1", 1);
+    if (len == 0 || memchr(s, '\\', len) == NULL) { /* nearly always, and found out soonest */
+        pg_put(b, s, len);
+        return;
+    }
     for (;;) {
         const char *at = len > 0 ? memmem(s, len, "\\u0000", 6) : NULL;
         if (at == NULL) {
