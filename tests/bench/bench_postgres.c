@@ -1,5 +1,5 @@
-/* bench_postgres.c - into PostgreSQL: the sink, and a bare program with the same rows. SPDX-License-Identifier:
- * Apache-2.0
+/* bench_postgres.c - into PostgreSQL: the sink, and a bare program with the same rows.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * The bare program takes the rows that the sink stored out of the table, in binary form, and loads them into the same
  * table again, emptied, with its key and indexes: by COPY, by COPY into a staging table and INSERT ... ON CONFLICT, by

@@ -1,5 +1,5 @@
-/* pg_write.c - one transaction a batch; statuses are final when its COMMIT was answered. SPDX-License-Identifier:
- * Apache-2.0
+/* pg_write.c - one transaction a batch; statuses are final when its COMMIT was answered.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * When the connection breaks before that, nobody knows: the statuses stay unknown, the host sends the events again, and
  * those which did get in are duplicates then.

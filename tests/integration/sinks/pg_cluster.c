@@ -212,8 +212,8 @@ void pgc_create(struct pg_cluster *c, const char *settings)
     memset(c, 0, sizeof *c);
     if (!find_bin(c->bin, sizeof c->bin))
         bail("PostgreSQL's server is not installed");
-    /* The name of a socket has room for some hundred bytes only. */
-    if (parent == NULL || strlen(parent) > 60 || (geteuid() == 0 && strncmp(parent, "/tmp", 4) != 0))
+    /* The name of a socket has room for some hundred bytes only; and root's directories are not for the other user. */
+    if (parent == NULL || strlen(parent) > 60 || geteuid() == 0)
         parent = "/tmp";
     snprintf(c->dir, sizeof c->dir, "%s/auditwell-pg.XXXXXX", parent);
     if (mkdtemp(c->dir) == NULL || chmod(c->dir, 0755) < 0)

@@ -49,7 +49,18 @@ static void test_query(void)
     q.flags = AW_QUERY_DESCENDING;
     rows = mh_read(r, &q, 100);
     CU_ASSERT_TRUE(rows.count == 1000 && rows.first_seq == 1000 && rows.last_seq == 1 && rows.same);
+    mh_destroy(r);
+    mh_destroy(m);
+}
+
 #define STR(s) ((struct aw_str){s, sizeof(s) - 1})
+
+static void test_filters(void)
+{
+    const char *db = pt_database();
+    struct mh_instance *m = pt_started(db, "writer"), *r = pt_created(db, "reader");
+    struct aw_query q;
+    CU_ASSERT_EQUAL(mh_write(m, 1, 1000, 0, NULL), AW_OK);
     const struct aw_query filters[] = {
         {.tenant_id = STR("tnt_1")},   {.actor_id = STR("usr_3")}, {.target_id = STR("obj_00000011")},
         {.outcome = STR("DENIED")},    {.action = STR("user.*")},  {.action = STR("us?r.login")},
@@ -78,11 +89,21 @@ static void test_query(void)
     CU_ASSERT_EQUAL(count_of(r, &q), 10);
     q.until_ns = base + 11 * ms + 1;
     CU_ASSERT_EQUAL(count_of(r, &q), 11);
-    /* A cursor goes on where it was, in both directions, in another process. */
+    mh_destroy(r);
+    mh_destroy(m);
+}
+
+/* A cursor goes on where it was, in both directions, in another process. */
+static void test_cursor(void)
+{
+    const char *db = pt_database();
+    struct mh_instance *m = pt_started(db, "writer"), *r = pt_created(db, "reader");
+    struct aw_query q;
+    CU_ASSERT_EQUAL(mh_write(m, 1, 1000, 0, NULL), AW_OK);
     mh_query_init(&q);
     q.tenant_id = STR("tnt_1");
     q.until_ns = INT64_C(1767323045000000000) + 500 * 1000000;
-    rows = mh_read(r, &q, 10);
+    struct mh_rows rows = mh_read(r, &q, 10);
     struct mh_instance *other = pt_created(db, "reader");
     mh_query_init(&q);
     q.after = (struct aw_str){rows.cursor, strlen(rows.cursor)};
@@ -494,7 +515,8 @@ static void test_retention_partitions(void)
     mh_destroy(m);
 }
 
-PT_MAIN("sink_postgres_stores", {"queries, cursors, both directions", test_query}, {"following", test_follow},
-        {"migrate makes the table", test_migrate}, {"migrate brings an old table up to date", test_old_table},
-        {"monthly partitions", test_partitions}, {"stage, commit, rollback", test_stage}, {"retention", test_retention},
+PT_MAIN("sink_postgres_stores", {"queries in both directions", test_query}, {"filters", test_filters},
+        {"cursors", test_cursor}, {"following", test_follow}, {"migrate makes the table", test_migrate},
+        {"migrate brings an old table up to date", test_old_table}, {"monthly partitions", test_partitions},
+        {"stage, commit, rollback", test_stage}, {"retention", test_retention},
         {"retention drops partitions", test_retention_partitions})
