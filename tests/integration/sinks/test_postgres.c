@@ -209,6 +209,25 @@ static void test_poison(void)
     mh_destroy(m);
 }
 
+/* A trigger that drops a row without a word, and nothing else: COPY succeeds, and the row is not there. */
+static void test_dropped(void)
+{
+    const char *db = pt_database();
+    struct mh_instance *m = pt_started(db, "writer");
+    uint8_t status[20];
+    pt_sql(db,
+           "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.seq = 6 THEN RETURN NULL; "
+           "END IF; RETURN NEW; END $$; CREATE TRIGGER drop_it BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE "
+           "FUNCTION drop_it()");
+    CU_ASSERT_EQUAL(mh_write(m, 1, 20, 0, status), AW_OK);
+    for (int i = 0; i < 20; i++) /* the others are found to be there already, which is as good */
+        CU_ASSERT_TRUE(i == 5 ? status[i] == AW_EVENT_REJECTED
+                              : status[i] == AW_EVENT_DURABLE || status[i] == AW_EVENT_DUPLICATE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m->event_error, "keeps the row out"));
+    CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events"), "19");
+    mh_destroy(m);
+}
+
 static void test_large(void)
 {
     const char *db = pt_database();
@@ -339,6 +358,6 @@ static void test_fork(void)
 
 PT_MAIN("sink_postgres", {"rows are stored and durable", test_rows}, {"columns", test_columns},
         {"duplicates by event id", test_duplicates}, {"ids with U+0000 stay apart", test_ids},
-        {"one poisoned row goes alone", test_poison}, {"large events", test_large},
-        {"an event that cannot be rendered", test_encode_fails}, {"an insert-only role is enough", test_rights},
-        {"a forked child leaves the session alone", test_fork})
+        {"one poisoned row goes alone", test_poison}, {"a row that is dropped silently", test_dropped},
+        {"large events", test_large}, {"an event that cannot be rendered", test_encode_fails},
+        {"an insert-only role is enough", test_rights}, {"a forked child leaves the session alone", test_fork})

@@ -406,6 +406,11 @@ static void test_tls(void)
            "writer", "sslmode", "verify-full", "sslrootcert", pt_cluster.ca);
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
     start_fails(m, AW_E_CONFIG, "sslrootcert must hold the authority");
+    /* So it is checked by default, where the host is not seen to be this machine. */
+    m = MH("postgres", "host", "::ffff:127.0.0.1", "port", pt_cluster.port, "dbname", db, "user", "writer", "password",
+           "writer", "sslrootcert", pt_cluster.ca);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    start_fails(m, AW_E_CONFIG, "does not match host name");
     char other[400];
     snprintf(other, sizeof other,
              "cd '%s' && openssl req -x509 -newkey rsa:2048 -nodes -keyout other.key -out other.crt -days 2 -subj "
