@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "event/retention_event.h"
 
 #define CLOSE_MS 2000 /* for the other sinks to take what is under way; the rest waits in the journal */
 
@@ -117,4 +118,34 @@ int own_record_seal(const struct own_record *o)
     if (rc == AW_SUCCESS || rc == AW_ERR_NOTFOUND)
         return rc;
     return diag_problem(rc, o->sink, "%s", why ? why : aw_error_name(rc));
+}
+
+/* ---- sinks that begin late ---- */
+
+static int append_begin(struct logger_core *core, const char *sink, uint64_t seq)
+{
+    const struct own_record o = {.what = "begin", .undone = "recorded"};
+    struct retention_record record = {.sink = (char *)(uintptr_t)sink, .begin = true, .count = 1};
+    size_t len;
+    uint64_t ignored;
+    record.streams[0].stream = core->settings->slot;
+    record.streams[0].keep_seq = seq;
+    AW_AUTOFREE char *json = retention_event_write(&record, &len);
+    return json ? own_record_append(core, &o, json, len, &ignored) : AW_ERR_NOMEM;
+}
+
+void own_record_begins(struct logger_core *core)
+{
+    for (size_t i = 0; i < core->sink_count && core->settings->journal.chained; i++) {
+        const char *name;
+        uint64_t seq;
+        if (!delivery_begins_late(core->sinks[i], &name, &seq))
+            continue;
+        int rc = append_begin(core, name, seq);
+        if (rc != AW_SUCCESS)
+            diag_log(&core->diag, AW_LOG_WARNING, name,
+                     "is given the events from seq %llu on, and no record of that could be sealed (%s): its trail will "
+                     "have to be verified as one that begins in mid-chain",
+                     (unsigned long long)seq, aw_error_name(rc));
+    }
 }

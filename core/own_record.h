@@ -28,6 +28,9 @@ struct own_record {
  * Others with one. */
 int own_record_seal(const struct own_record *record);
 
+/* Before sinks are started: each one that is new and is not given everything gets an "auditwell.begin" that says so. */
+void own_record_begins(struct logger_core *core);
+
 /* The parts of it, for a journal that is open. */
 int own_record_append(struct logger_core *core, const struct own_record *record, const char *json, size_t len,
                       uint64_t *ret_seq);

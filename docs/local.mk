@@ -2,7 +2,8 @@
 man_sources = docs/auditwell.1.scd docs/auditwell.3.scd docs/auditwell-plugin.3.scd docs/audit.conf.5.scd docs/audit-event.7.scd
 man_pages = $(man_sources:.scd=)
 EXTRA_DIST += $(man_sources) docs/architecture.md docs/what-to-audit.md docs/privacy-and-redaction.md docs/integrity.md \
-	docs/reliability.md docs/storage-security.md docs/faults.md docs/operations.md docs/performance.md docs/metrics.md
+	docs/reliability.md docs/retention.md docs/compliance.md docs/storage-security.md docs/faults.md docs/operations.md \
+	docs/performance.md docs/metrics.md
 MAINTAINERCLEANFILES = $(man_pages)
 SUFFIXES = .scd
 .scd:

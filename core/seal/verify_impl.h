@@ -73,11 +73,19 @@ struct verify_batch {
     struct verify_row rows[VERIFY_BATCH_ROWS];
 };
 
-/* What one thread needs for checking. */
-struct verify_checker {
+/* What is hashed of a row. */
+struct verify_payload {
+    struct verify_row *row;
     struct hash_sha256 *sha;
-    char *scratch;
-    size_t scratch_size;
+    char *bytes;
+    size_t len, size;
+};
+
+/* What one thread needs for checking. */
+#define VERIFY_PAIR 2 /* rows that are hashed at once */
+struct verify_checker {
+    struct verify_payload payload[VERIFY_PAIR];
+    size_t gathered; /* payloads that wait */
     uint8_t scope_key[16];
     uint64_t seen_key[4];
 };

@@ -184,7 +184,7 @@ static bool chains_of(struct verifier *v, uint32_t stream, uint64_t newest_seq, 
     }
     qsort(list, n, sizeof list[0], by_begin);
     *ret_count = n;
-    if (hash_chains(v->checker.sha, list, n, ret_hash))
+    if (hash_chains(v->checker.payload[0].sha, list, n, ret_hash))
         return true;
     v->failed = v->failed ? v->failed : diag_problem(AW_ERR_IO, "", "the crypto library failed");
     return false;

@@ -160,6 +160,19 @@ AW_API int aw_log_json(struct aw_logger *logger, const char *json, size_t len, s
 AW_API int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, const char *json, size_t len,
                           struct aw_receipt *receipt);
 
+/* One event of a batch: a JSON object. By value, frozen for ever. */
+struct aw_json {
+    const char *json;
+    size_t len;
+};
+/* Takes events as aw_log_json_in() does, one after the other, in less time. Stops behind the first one that there is
+ * something to say of, so that aw_problems() is about it alone: *ret_taken is how many came before it and were taken,
+ * the result is its own. AW_SUCCESS means that it was taken, too, with the warnings in aw_problems(), or that all were;
+ * *ret_taken counts it then. Go on with what follows it. context may be NULL; so may receipts, which else has count
+ * members, struct_size set in the first: all have its size. */
+AW_API int aw_log_json_batch(struct aw_logger *logger, const struct aw_context *context, const struct aw_json *events,
+                             size_t count, struct aw_receipt *receipts, size_t *ret_taken);
+
 /* Waits until every event accepted before the call is on disk (fdatasync) in the journal. */
 AW_API int aw_sync(struct aw_logger *logger, int timeout_ms);
 /* Waits until every event accepted before the call is delivered to every sink, durably where the sink can, or

@@ -3,7 +3,7 @@ cli_tests = tests/integration/cli/usage.sh tests/integration/cli/log.sh tests/in
 	tests/integration/cli/query.sh tests/integration/cli/others.sh tests/integration/cli/examples.sh \
 	tests/integration/cli/tty.sh tests/integration/cli/metrics.sh tests/integration/cli/together.sh \
 	tests/integration/cli/deadletter.sh tests/integration/cli/replay.sh tests/integration/cli/journal.sh tests/integration/cli/privacy.sh \
-	tests/integration/cli/slots.sh
+	tests/integration/cli/slots.sh tests/integration/cli/retention.sh tests/integration/cli/export.sh
 TESTS += $(cli_tests) tests/integration/cli/test_text.t
 EXTRA_DIST += $(cli_tests) tests/integration/cli/lib.sh
 check_PROGRAMS += tests/integration/cli/test_text.t

@@ -66,6 +66,7 @@ struct file_sink {
     ino_t ino;
     uint64_t size;         /* whole lines */
     uint64_t durable_size; /* of it known to be on disk */
+    uint64_t begun_size;   /* of it on its way to the disk, or there */
     uint64_t period_end;   /* rotate when now_ns() reaches it; 0 = never */
     uint64_t rotate_retry; /* mono_ns() before which a failed rotation is not tried again */
     uid_t uid;
