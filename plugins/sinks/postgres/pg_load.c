@@ -14,8 +14,9 @@
 
 #include "pg_sink.h"
 
-#define CHUNK (64u << 10) /* bytes given to libpq at once: they are sent before more is made */
-#define WINDOW 64u        /* INSERTs under way before results are read */
+#define CHUNK (64u << 10)       /* bytes given to libpq at once: they are sent before more is made */
+#define WINDOW 64u              /* INSERTs under way before results are read, */
+#define WINDOW_BYTES (1u << 20) /* and about how much they may hold */
 #define INSERT "aw_insert"
 #define FIND "aw_find"
 
@@ -191,10 +192,12 @@ static int send_simple(struct pg_conn *c, const char *sql)
     return PQsendQueryParams(c->pg, sql, 0, NULL, NULL, NULL, NULL, 0);
 }
 
-static int32_t send_run(struct pg_sink *s, const struct pg_job *job, const struct run *run)
+/* Large events make the run shorter. */
+static int32_t send_run(struct pg_sink *s, const struct pg_job *job, struct run *run)
 {
     struct pg_conn *c = &s->conn;
     struct values v;
+    size_t bytes = 0;
     int ok = !run->begin || send_simple(c, "BEGIN");
     if (ok && run->begin && run->careful) /* what is only looked at with COMMIT could be any row's fault */
         ok = send_simple(c, "SET CONSTRAINTS ALL IMMEDIATE");
@@ -207,7 +210,11 @@ static int32_t send_run(struct pg_sink *s, const struct pg_job *job, const struc
         ok = ok && PQsendQueryPrepared(c->pg, INSERT, PG_COLUMNS, v.value, v.length, v.format, 1);
         if (run->careful)
             ok = ok && send_simple(c, "RELEASE aw");
+        bytes += s->buf.len;
+        if (bytes >= WINDOW_BYTES)
+            run->end = i + 1;
     }
+    run->commit = run->commit && run->end == job->batch->count;
     if (ok && run->commit)
         ok = send_simple(c, "COMMIT");
     ok = ok && PQpipelineSync(c->pg);
@@ -367,7 +374,7 @@ static int32_t insert_rows(struct pg_sink *s, struct pg_job *job, bool careful, 
         size_t failed;
         int32_t code;
         /* All of a small batch in one go: nothing is waited for in between. */
-        run.commit = whole && run.begin && run.end == n && !careful;
+        run.commit = whole && run.begin && !careful;
         r = enter(s);
         if (r == AW_OK)
             r = send_run(s, job, &run);

@@ -247,6 +247,8 @@ static void test_large(void)
     CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT length(tenant_id) FROM audit_events WHERE seq = 4"), "800");
     CU_ASSERT_STRING_EQUAL(pt_sql(db, "SELECT count(*) FROM audit_events WHERE octet_length(canonical) > 1000000"),
                            "40");
+    CU_ASSERT_EQUAL(mh_write_events(m, e, 40, 0, 0, status), AW_OK); /* by INSERT */
+    CU_ASSERT_TRUE(mh_all(status, 40, AW_EVENT_DUPLICATE));
     struct aw_query q;
     mh_query_init(&q);
     q.tenant_id = (struct aw_str){tenant, 5000};
