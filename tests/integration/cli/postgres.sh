@@ -178,4 +178,27 @@ is "nothing is left staged" 0 "$(sql "SELECT count(*) FROM two_staged")"
 sed 's/user = "writer"/user = "reader"/' b.conf >breader.conf
 exits "both verify: file" 0 "$aw" verify b.jsonl
 exits "both verify: table" 0 "$aw" verify db -c breader.conf
+
+# ---- two processes, two slots, one table ----
+conf c writer 'table = "shared"; partition = "monthly";'
+sed 's/user = "writer"/user = "owner"/' c.conf >cowner.conf
+sed 's/user = "writer"/user = "reader"/' c.conf >creader.conf
+exits "migrate a partitioned table" 0 "$aw" migrate -c cowner.conf
+mkfifo hold
+"$aw" -c c.conf log -q <hold >hold.log 2>&1 &
+holder=$!
+exec 7>hold
+events 40 >&7
+stored() { # at least so many
+    [ "$(sql "SELECT count(*) FROM shared")" -ge "$1" ]
+}
+wait_until 30 stored 40
+events 30 | "$aw" -c c.conf log -q || fail "the second process" "$(cat hold.log)"
+exec 7>&-
+wait $holder
+is "all of both, and two streams" "70 2" "$(sql "SELECT count(*) || ' ' || count(DISTINCT stream) FROM shared")"
+exits "they verify" 0 "$aw" verify db -c creader.conf
+is "migrate moves them to their month" 0 "$("$aw" migrate -c cowner.conf >out 2>err; echo $?)"
+is "there" "70" "$(sql "SELECT count(*) FROM shared_2026_01")"
+exits "and they still verify" 0 "$aw" verify db -c creader.conf
 finish
