@@ -3,8 +3,8 @@ man_sources = docs/auditwell.1.scd docs/auditwell.3.scd docs/auditwell-plugin.3.
 	docs/auditwell-sink.7.scd docs/auditwell-adapter.7.scd
 man_pages = $(man_sources:.scd=)
 EXTRA_DIST += $(man_sources) docs/architecture.md docs/what-to-audit.md docs/privacy-and-redaction.md docs/integrity.md \
-	docs/reliability.md docs/retention.md docs/compliance.md docs/faults.md docs/operations.md docs/performance.md docs/metrics.md \
-	docs/abi-changelog.md docs/writing-a-sink.md
+	docs/reliability.md docs/retention.md docs/compliance.md docs/storage-security.md docs/faults.md docs/operations.md \
+	docs/performance.md docs/metrics.md docs/abi-changelog.md docs/writing-a-sink.md
 MAINTAINERCLEANFILES = $(man_pages)
 SUFFIXES = .scd
 .scd:

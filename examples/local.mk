@@ -15,3 +15,6 @@ sinkhellodir = $(pkgdatadir)/sink-hello
 dist_sinkhello_DATA = examples/sink-hello/sink_hello.c examples/sink-hello/configure.ac examples/sink-hello/Makefile.am \
 	examples/sink-hello/README.md
 dist_sinkhello_SCRIPTS = examples/sink-hello/autogen.sh examples/sink-hello/check.sh
+
+# Programs for the exec sink.
+EXTRA_DIST += examples/exec-sink/README.md examples/exec-sink/append.sh examples/exec-sink/to_sqlite.py

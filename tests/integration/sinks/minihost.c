@@ -122,6 +122,7 @@ static int32_t host_config_int(const struct aw_config *c, const char *key, int64
         int64_t factor;
     } units[] = {{"KiB", 1024},
                  {"MiB", 1 << 20},
+                 {"GiB", 1 << 30},
                  {"ms", 1000000},
                  {"s", 1000000000},
                  {"m", INT64_C(60000000000)},
