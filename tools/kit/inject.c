@@ -141,7 +141,7 @@ size_t watch_end(char *ret_first, size_t size)
 static bool of_the_machine(const char *path)
 {
     static const char *const places[] = {
-        "/usr/", "/lib/", "/proc/", "/sys/", "/dev/urandom", "/dev/random", "/etc/ssl/openssl.cnf"};
+        "/usr/", "/lib/", "/proc/", "/sys/", "/dev/urandom", "/dev/random", "/etc/ssl/openssl.cnf", "/etc/gnutls/"};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
         if (strncmp(path, places[i], strlen(places[i])) == 0)
             return true;
