@@ -368,7 +368,7 @@ struct aw_row {
     struct aw_str json;     /* the stored event with its integrity member, as it was sealed */
     struct aw_str location; /* for people: "audit.jsonl:17", "audit_events seq 17" */
     struct aw_str cursor;   /* opaque keyset cursor for query->after; printable ASCII, at most 200 bytes */
-    /* ABI 1.0 ends here */
+    /* Frozen for ever: next() gets an array of rows. */
 };
 
 struct aw_sink_query {

@@ -71,8 +71,8 @@ void bench_write_file(const char *path, const char *text);
 int bench_spawn(char *const argv[], const char *stdin_path, const char *stdout_path); /* exit status */
 void bench_print_machine(const struct bench *b);
 
-/* report: keeps a row for the table, prints the plain line at once. target <= 0: none. more_is_better gives its
- * direction. */
+/* report: keeps a row for the table, prints the plain line at once. target < 0: none; 0: none, but none at all where
+ * less is better. more_is_better gives its direction. */
 struct figure {
     const char *name, *unit, *note;
     double target;
@@ -119,6 +119,9 @@ double run_catch_up(struct bench *b, const char *sinks, size_t count);
 void figures_exec(struct bench *b); /* with BENCH_EXEC */
 int bench_exec_peer(void);          /* the program of that one; its exit status */
 void figures_nats(struct bench *b); /* with BENCH_NATS */
+#ifdef BENCH_POSTGRES
+void figures_postgres(struct bench *b); /* bench_postgres.c */
+#endif
 void figures_verify(struct bench *b);
 void figures_memory(struct bench *b);
 

@@ -27,6 +27,13 @@ if SINK_HTTP
 BENCH_HTTP = -DBENCH_HTTP
 auditwell_bench_LDADD += $(CURL_LIBS)
 endif
+if SINK_POSTGRES
+auditwell_bench_SOURCES += tests/bench/bench_postgres.c tests/integration/sinks/pg_cluster.c \
+	tests/integration/sinks/pg_cluster.h
+auditwell_bench_CPPFLAGS += -DBENCH_POSTGRES -I$(top_srcdir)/tests/integration/sinks
+auditwell_bench_CFLAGS += $(LIBPQ_CFLAGS)
+auditwell_bench_LDADD += $(LIBPQ_LIBS)
+endif
 
 bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/bench_util.c tests/bench/bench.h tests/bench/corpus.c \
 	tests/bench/corpus.h tests/fault/memory_probe.c tests/fault/memory_probe.h

@@ -56,6 +56,35 @@ endif
 endif
 
 include tests/integration/http.mk
+if SINK_POSTGRES
+SINKTEST_POSTGRES = tests/integration/sinks/postgres_support.c tests/integration/sinks/postgres_support.h \
+	tests/integration/sinks/pg_cluster.c tests/integration/sinks/pg_cluster.h $(SINKTEST_HOST)
+check_PROGRAMS += sink_postgres.t
+TESTS += sink_postgres.t
+sink_postgres_t_SOURCES = tests/integration/sinks/test_postgres.c $(SINKTEST_POSTGRES)
+sink_postgres_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_t_DEPENDENCIES = sink_postgres.la
+
+check_PROGRAMS += sink_postgres_faults.t
+TESTS += sink_postgres_faults.t
+sink_postgres_faults_t_SOURCES = tests/integration/sinks/test_postgres_faults.c tests/integration/sinks/inject.c \
+	tests/integration/sinks/inject.h $(SINKTEST_POSTGRES)
+sink_postgres_faults_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+sink_postgres_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_faults_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_faults_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_faults_t_DEPENDENCIES = sink_postgres.la
+
+check_PROGRAMS += sink_postgres_stores.t
+TESTS += sink_postgres_stores.t
+sink_postgres_stores_t_SOURCES = tests/integration/sinks/test_postgres_stores.c $(SINKTEST_POSTGRES)
+sink_postgres_stores_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_stores_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_stores_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_stores_t_DEPENDENCIES = sink_postgres.la
+endif
 
 if !BUILTIN_PLUGINS
 TESTS += tests/integration/sinks/exports.sh

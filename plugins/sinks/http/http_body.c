@@ -145,23 +145,64 @@ static void hex(const unsigned char *bytes, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
+/* Many short texts are cheaper as a few long ones: libcrypto's calls cost more than their bytes. */
+struct digest {
+    EVP_MD_CTX *md;
+    size_t len;
+    bool ok;
+    char bytes[4096];
+};
+
+static void digest_flush(struct digest *d)
+{
+    d->ok = d->ok && EVP_DigestUpdate(d->md, d->bytes, d->len) == 1;
+    d->len = 0;
+}
+
+/* LENGTH:TEXT */
+static void digest_add(struct digest *d, const char *text, size_t len)
+{
+    char head[24];
+    size_t n = sizeof head;
+    head[--n] = ':';
+    for (size_t v = len;; v /= 10) {
+        head[--n] = (char)('0' + v % 10);
+        if (v < 10)
+            break;
+    }
+    if (sizeof head - n + len > sizeof d->bytes - d->len)
+        digest_flush(d);
+    memcpy(d->bytes + d->len, head + n, sizeof head - n);
+    d->len += sizeof head - n;
+    if (len > sizeof d->bytes - d->len) {
+        digest_flush(d);
+        d->ok = d->ok && EVP_DigestUpdate(d->md, text, len) == 1;
+        return;
+    }
+    if (len > 0)
+        memcpy(d->bytes + d->len, text, len);
+    d->len += len;
+}
+
 bool ht_key_line(struct ht_sink *s, const struct aw_batch *batch, char line[HT_KEY_LINE])
 {
     unsigned char digest[SHA256_BYTES];
     unsigned n = 0;
-    char head[24], text[2 * SHA256_BYTES + 1];
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
-    for (size_t i = 0; ok && i < batch->count; i++) {
+    char text[2 * SHA256_BYTES + 1];
+    struct digest d;
+    d.md = EVP_MD_CTX_new(); /* its buffer need not be cleared */
+    d.len = 0;
+    d.ok = d.md != NULL && EVP_DigestInit_ex(d.md, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; d.ok && i < batch->count; i++) {
         struct aw_str id = {"", 0};
         if (s->host->event_field(batch->events[i], AW_FIELD_EVENT_ID, &id) != AW_OK)
             id = (struct aw_str){"", 0};
-        int len = snprintf(head, sizeof head, "%zu:", id.len);
-        ok = EVP_DigestUpdate(md, head, (size_t)len) == 1 && EVP_DigestUpdate(md, id.ptr, id.len) == 1;
+        digest_add(&d, id.ptr, id.len);
     }
-    ok = ok && EVP_DigestFinal_ex(md, digest, &n) == 1;
-    EVP_MD_CTX_free(md);
-    if (!ok)
+    digest_flush(&d);
+    d.ok = d.ok && EVP_DigestFinal_ex(d.md, digest, &n) == 1;
+    EVP_MD_CTX_free(d.md);
+    if (!d.ok)
         return false;
     hex(digest, n, text);
     snprintf(line, HT_KEY_LINE, "Idempotency-Key: \"%s\"", text);

@@ -149,6 +149,8 @@ static void test_idempotency_key(void)
     char *part = key_of_last();
     CU_ASSERT_EQUAL(mh_write(other, 5, 9, 0, NULL), AW_OK);
     char *elsewhere = key_of_last();
+    CU_ASSERT_EQUAL(mh_write(other, 1, 700, 0, NULL), AW_OK); /* more than is digested at once */
+    CU_ASSERT_TRUE(last_has("\"keyFits\":true"));
     CU_ASSERT_STRING_EQUAL(first, again);
     CU_ASSERT_STRING_EQUAL(first, elsewhere);
     CU_ASSERT_STRING_NOT_EQUAL(first, part);
