@@ -96,7 +96,8 @@ AC_DEFUN([AW_PRELOAD_SETUP], [
     AS_IF([test "x$aw_on" != xyes], [AC_MSG_ERROR([--enable-builtin-plugins: the plugin "$aw_name" is not enabled])])
     BUILTIN_DLPREOPEN="$BUILTIN_DLPREOPEN -dlpreopen sink_$aw_name.la"
     BUILTIN_DEPENDENCIES="$BUILTIN_DEPENDENCIES sink_$aw_name.la"
-    AS_CASE([$aw_name], [file], [BUILTIN_LIBS="$BUILTIN_LIBS $ZSTD_LIBS"], [sqlite], [BUILTIN_LIBS="$BUILTIN_LIBS $SQLITE_LIBS"])
+    AS_CASE([$aw_name], [file], [BUILTIN_LIBS="$BUILTIN_LIBS $ZSTD_LIBS"], [sqlite], [BUILTIN_LIBS="$BUILTIN_LIBS $SQLITE_LIBS"],
+      [kafka], [BUILTIN_LIBS="$BUILTIN_LIBS $KAFKA_LIBS"])
   done
   AC_SUBST([BUILTIN_DLPREOPEN])
   AC_SUBST([BUILTIN_DEPENDENCIES])

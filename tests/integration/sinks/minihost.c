@@ -146,10 +146,12 @@ static int32_t host_config_bool(const struct aw_config *c, const char *key, int3
 
 static int32_t host_config_list(const struct aw_config *c, const char *key, size_t index, struct aw_str *ret)
 {
-    (void)c;
-    (void)key;
-    (void)index;
-    (void)ret;
+    option(c, key);
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->keys[i], key) == 0 && index-- == 0) {
+            *ret = (struct aw_str){c->values[i], strlen(c->values[i])};
+            return AW_OK;
+        }
     return AW_E_NOTFOUND;
 }
 
