@@ -1,4 +1,6 @@
-/* foster.c - delivers what processes that are gone left in their slots. SPDX-License-Identifier: Apache-2.0
+/* foster.c - delivers what processes that are gone left in their slots, and serves the inbox.
+ *
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Every process looks now and then for slots that nobody has and that hold events some sink lacks; it opens such a one
  * as if it were its own, delivers, and gives it up again. So nothing waits for a process that never comes back.
@@ -8,15 +10,17 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/thread.h"
+#include "inbox.h"
 #include "logger.h"
 #include "slots.h"
 
 #include <pthread.h>
 
-#define LOOK_NS 5000000000u /* between two looks for slots */
-#define BUSY_NS 50000000u   /* while one is being delivered: how often to see how far it is */
-#define ADOPTED_MAX 8u      /* at a time */
-#define FAILED_LOOKS 12u    /* so many looks later a slot that could not be opened is tried again */
+#define LOOK_NS 5000000000u  /* between two looks for slots */
+#define INBOX_NS 1000000000u /* between two looks into the inbox */
+#define BUSY_NS 50000000u    /* while something is being delivered: how often to see how far it is */
+#define ADOPTED_MAX 8u       /* at a time */
+#define FAILED_LOOKS 12u     /* so many looks later a slot that could not be opened is tried again */
 
 struct adopted {
     struct logger_core *core;
@@ -25,13 +29,14 @@ struct adopted {
 };
 
 struct foster {
-    const struct logger_core *core; /* its own, for settings and messages */
+    struct logger_core *core; /* its own, for settings, messages and the inbox */
     pthread_t thread;
     pthread_mutex_t lock; /* stop, deadline */
     pthread_cond_t wake;
     bool stop;
     uint64_t deadline_mono_ns;
     /* the thread's */
+    struct inbox inbox;
     struct adopted *adopted[ADOPTED_MAX];
     size_t count;
     bool left; /* something was left behind */
@@ -117,6 +122,8 @@ static void look(struct foster *f)
     uint32_t *slots;
     size_t count;
     f->look++;
+    if (f->core->settings->slots == 1)
+        return;
     if (slots_list(f->core->settings->journal_base, &slots, &count) < 0)
         return; /* the next look */
     consider(f, 0);
@@ -161,33 +168,31 @@ static bool pause_until(struct foster *f, uint64_t until_mono_ns)
 static void *foster_main(void *arg)
 {
     struct foster *f = arg;
-    uint64_t next = clock_mono_ns();
+    uint64_t next = clock_mono_ns(), now;
     do {
-        uint64_t now = clock_mono_ns();
+        now = clock_mono_ns();
         if (now >= next) {
             look(f);
             next = now + LOOK_NS;
         }
+        inbox_serve(f->core, &f->inbox);
         for (size_t i = f->count; i-- > 0;)
             if (is_done(f->adopted[i]))
                 give_up(f, i, now);
-        if (f->count > 0 && next > now + BUSY_NS)
-            now += BUSY_NS;
-        else
-            now = next;
-        if (!pause_until(f, now))
-            break;
-    } while (true);
+        uint64_t pause = f->count > 0 || f->inbox.id[0] ? BUSY_NS : INBOX_NS;
+        now = next > now + pause ? now + pause : next;
+    } while (pause_until(f, now));
+    inbox_end(&f->inbox);
     while (f->count > 0)
         give_up(f, f->count - 1, f->deadline_mono_ns);
     return NULL;
 }
 
-int foster_start(const struct logger_core *core, struct foster **ret)
+int foster_start(struct logger_core *core, struct foster **ret)
 {
     pthread_condattr_t attr;
     *ret = NULL;
-    if (core->settings->slots == 1 || core->adopted || core->own_slot_only || core->sink_count == 0)
+    if (core->adopted || core->own_slot_only || core->sink_count == 0)
         return 0;
     struct foster *f = calloc(1, sizeof *f);
     if (!f)

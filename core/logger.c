@@ -284,6 +284,89 @@ int aw_log_json(struct aw_logger *logger, const char *json, size_t len, struct a
     return aw_log_json_in(logger, NULL, json, len, receipt);
 }
 
+/* ---- batches ---- */
+
+struct batch {
+    struct logger_core *core;
+    const struct aw_context *contexts[LOGGER_MAX_CONTEXTS + 1];
+    size_t context_count;
+    const struct aw_json *events;
+    size_t count, taken;
+    struct aw_receipt *receipts;
+};
+
+static struct aw_receipt *batch_receipt(const struct batch *b)
+{
+    if (!b->receipts)
+        return NULL;
+    uint32_t size = b->receipts->struct_size;
+    struct aw_receipt *r = (struct aw_receipt *)(void *)((char *)b->receipts + b->taken * size);
+    r->struct_size = size;
+    return r;
+}
+
+static int batch_prepare(const struct batch *b, size_t i, struct prepared **ret)
+{
+    if (AW_UNLIKELY(!b->events[i].json))
+        return diag_problem(AW_ERR_USAGE, "json", "must not be NULL");
+    return event_prepare_json(b->core->policy, b->contexts, b->context_count, b->events[i].json, b->events[i].len, ret);
+}
+
+static int batch_take(struct batch *b, const struct prepared *p)
+{
+    int rc = take(b->core, p, batch_receipt(b));
+    b->taken += rc == AW_SUCCESS;
+    return rc;
+}
+
+/* The next event or, where there is nothing to say of two, these. A second one that has to stand alone is prepared
+ * again by the next call. */
+static int batch_step(struct batch *b)
+{
+    struct prepared *first, *second = NULL;
+    int rc = batch_prepare(b, b->taken, &first);
+    if (AW_UNLIKELY(rc != 0))
+        return refused(b->core, rc);
+    if (AW_LIKELY(b->taken + 1 < b->count && diag_warnings() == 0)) {
+        first = event_keep();
+        if (AW_LIKELY(batch_prepare(b, b->taken + 1, &second) == 0 && diag_warnings() == 0)) {
+            journal_hash_two(b->core->journal, first, second);
+        } else {
+            second = NULL;
+            diag_reset();
+        }
+    }
+    rc = batch_take(b, first);
+    return AW_LIKELY(rc == AW_SUCCESS) && second ? batch_take(b, second) : rc;
+}
+
+int aw_log_json_batch(struct aw_logger *logger, const struct aw_context *context, const struct aw_json *events,
+                      size_t count, struct aw_receipt *receipts, size_t *ret_taken)
+{
+    struct batch b = {.events = events, .count = count, .receipts = receipts};
+    diag_reset();
+    if (AW_UNLIKELY(!ret_taken))
+        return diag_problem(AW_ERR_USAGE, "ret_taken", "must not be NULL");
+    *ret_taken = 0;
+    int rc = check_usable(logger, &b.core);
+    if (AW_UNLIKELY(rc == 0 && !events && count > 0))
+        rc = diag_problem(AW_ERR_USAGE, "events", "must not be NULL");
+    if (AW_LIKELY(rc == 0))
+        b.context_count = gather_contexts(logger, context, b.contexts);
+    while (rc == 0 && b.taken < count && diag_warnings() == 0) {
+        uint64_t began = timing_begin();
+        size_t before = b.taken;
+        if (AW_UNLIKELY(gaps_pending(b.core->gaps)))
+            logger_settle_gaps(b.core, 0);
+        rc = batch_step(&b);
+        if (AW_UNLIKELY(began != 0 && b.taken > before))
+            metrics_observe(&b.core->metrics->process->log, metrics_log_bounds,
+                            (clock_mono_ns() - began) / (b.taken - before));
+    }
+    *ret_taken = b.taken;
+    return rc;
+}
+
 int aw_sync(struct aw_logger *logger, int timeout_ms)
 {
     (void)timeout_ms; /* the caller does the work itself: it takes as long as the disk takes */

@@ -84,9 +84,9 @@ unsigned fork_generation(void);
 /* In a forked child: the core that takes the place of the parent's. 0 or AW_ERR_*, with a problem. */
 int fork_new_core(struct aw_logger *root, struct logger_core **ret);
 
-/* ---- foster.c ---- delivers what other processes left behind in their slots */
+/* ---- foster.c ---- delivers what other processes left behind in their slots; serves the inbox */
 /* 0 or AW_ERR_NOMEM. settings live as long as the foster. */
-int foster_start(const struct logger_core *core, struct foster **ret);
+int foster_start(struct logger_core *core, struct foster **ret);
 /* NULL is fine. false: what it opened was left behind, and still uses the settings. */
 bool foster_stop(struct foster *foster, uint64_t deadline_mono_ns);
 /* CLOCK_MONOTONIC deadline of a public time-out in ms: -1 = UINT64_MAX. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "delivery/decision.h"
 #include "logger.h"
+#include "own_record.h"
 #include "slots.h"
 
 #include <pthread.h>
@@ -307,6 +308,7 @@ static int run(struct logger_core *core)
         rc = attach_sinks(core);
     if (rc != 0 || (core->open_flags & AW_OPEN_NO_SINKS))
         return rc;
+    own_record_begins(core);
     rc = start_sinks(core);
     return rc ? rc : foster_start(core, &core->foster);
 }

@@ -17,7 +17,8 @@
 #include "slots.h"
 
 struct aw_store {
-    bool of_slot; /* it holds the events of one slot only */
+    bool of_slot;    /* it holds the events of one slot only */
+    bool configured; /* it is a sink of a configuration */
     uint32_t slot;
     char *name, *path; /* path NULL: the settings have no "path" */
     const struct aw_sink_class *sink_class;
@@ -42,6 +43,21 @@ bool store_slot(const struct aw_store *store, uint32_t *ret_slot)
 {
     *ret_slot = store->slot;
     return store->of_slot;
+}
+
+const char *store_sink_name(const struct aw_store *store)
+{
+    return store->configured ? store->name : NULL;
+}
+
+void *store_sink(const struct aw_store *store)
+{
+    return store->sink;
+}
+
+const void *store_extension(const struct aw_store *store, const char *id)
+{
+    return store->sink_class->extension ? store->sink_class->extension(store->sink, id) : NULL;
 }
 
 const char *store_plugin(const struct aw_store *store)
@@ -104,7 +120,12 @@ static int code_of(int32_t code)
     }
 }
 
-static int plugin_problem(struct aw_store *store, int32_t code, const char *what)
+void store_clear_error(const struct aw_store *store)
+{
+    host_clear_error(store->host);
+}
+
+int store_problem(const struct aw_store *store, int32_t code, const char *what)
 {
     char text[512];
     host_last_error(store->host, text, sizeof text);
@@ -142,7 +163,8 @@ static int fetch_query(struct aw_store *store, bool *ret_none)
     return AW_SUCCESS;
 }
 
-static int store_new(const char *name, const struct aw_sink_class *class, struct aw_store **ret)
+static int store_new(const char *name, const struct aw_sink_class *class, const struct diag_out *diag,
+                     struct aw_store **ret)
 {
     struct aw_store *store = calloc(1, sizeof *store);
     if (!store)
@@ -150,7 +172,7 @@ static int store_new(const char *name, const struct aw_sink_class *class, struct
     static const struct diag_out quiet = {NULL, NULL};
     store->sink_class = class;
     store->name = strdup(name);
-    if (!store->name || host_create(name, &quiet, &store->host) != 0) {
+    if (!store->name || host_create(name, diag ? diag : &quiet, &store->host) != 0) {
         aw_store_close(store);
         return diag_problem(AW_ERR_NOMEM, name, "out of memory");
     }
@@ -158,13 +180,15 @@ static int store_new(const char *name, const struct aw_sink_class *class, struct
     return AW_SUCCESS;
 }
 
-/* create() with the settings in store->config, then the extension. Frees the store on failure. */
+/* create() with the settings in store->config, then the query extension unless ret_none is NULL. Frees the store on
+ * failure. */
 static int store_create(struct aw_store *store, bool *ret_none, struct aw_store **ret)
 {
     const struct aw_host *table = host_table(store->host);
     struct aw_str path;
     int r = AW_SUCCESS;
-    *ret_none = false;
+    if (ret_none)
+        *ret_none = false;
     if (table->config_str(store->config, "path", &path) == AW_OK) {
         store->path = strndup(path.ptr, path.len);
         if (!store->path)
@@ -174,10 +198,10 @@ static int store_create(struct aw_store *store, bool *ret_none, struct aw_store 
         int32_t code = store->sink_class->create(table, store->config, &store->sink);
         if (code != AW_OK) {
             store->sink = NULL;
-            r = plugin_problem(store, code, "the plugin refuses these settings");
+            r = store_problem(store, code, "the plugin refuses these settings");
         }
     }
-    if (r == AW_SUCCESS)
+    if (r == AW_SUCCESS && ret_none)
         r = fetch_query(store, ret_none);
     if (r != AW_SUCCESS) {
         aw_store_close(store);
@@ -207,25 +231,39 @@ static bool is_per_slot(const struct aw_sink_class *class)
     return false;
 }
 
-static int open_configured(const struct settings *settings, const struct settings_sink *sink, bool *ret_none,
-                           struct aw_store **ret)
+static int open_configured(const struct settings *settings, const struct settings_sink *sink,
+                           const struct diag_out *diag, bool *ret_none, struct aw_store **ret)
 {
     const struct aw_sink_class *class;
     struct aw_store *store;
-    *ret_none = false;
+    if (ret_none)
+        *ret_none = false;
     int r = find_class(&sink->spec, sink->plugin, &class);
     if (r == AW_SUCCESS)
-        r = store_new(sink->name, class, &store);
+        r = store_new(sink->name, class, diag, &store);
     if (r != AW_SUCCESS)
         return r;
     r = slots_sink_config(settings, sink, class, &store->config);
     store->slot = settings->slot;
     store->of_slot = is_per_slot(class);
+    store->configured = true;
     if (r != 0) {
         aw_store_close(store);
         return r;
     }
     return store_create(store, ret_none, ret);
+}
+
+int store_open_sink(const struct settings *settings, const struct settings_sink *sink, const struct diag_out *diag,
+                    struct aw_store **ret)
+{
+    return open_configured(settings, sink, diag, NULL, ret);
+}
+
+int store_need_query(struct aw_store *store)
+{
+    bool none;
+    return fetch_query(store, &none);
 }
 
 static bool has_option(const struct aw_sink_class *class, const char *key)
@@ -250,7 +288,7 @@ static int open_adhoc(const char *plugin, const char *path, struct aw_store **re
         r = diag_problem(AW_ERR_USAGE, path, "plugin %s has no option \"path\": name a sink of a configuration",
                          plugin);
     if (r == AW_SUCCESS)
-        r = store_new(path, class, &store);
+        r = store_new(path, class, NULL, &store);
     if (r != AW_SUCCESS)
         return r;
     size_t len = strlen(path);
@@ -347,7 +385,7 @@ static int open_from_settings(const struct settings *settings, const char *name,
         const struct settings_sink *sink = &settings->sinks[i];
         if (name ? strcmp(sink->name, name) != 0 : !sink->enabled)
             continue;
-        int r = open_configured(settings, sink, &none, ret);
+        int r = open_configured(settings, sink, NULL, &none, ret);
         if (r == AW_SUCCESS)
             diag_reset(); /* sinks that were passed over are no problem */
         if (r == AW_SUCCESS || name || !none)
@@ -433,7 +471,7 @@ int store_read_open(struct aw_store *store, const struct aw_query *query, int *r
         return AW_ERR_USAGE;
     if (query->after.len && (code == AW_E_CONFIG || code == AW_E_NOTFOUND))
         code = AW_E_REJECTED; /* it is the cursor that is wrong */
-    return plugin_problem(store, code, "cannot be read");
+    return store_problem(store, code, "cannot be read");
 }
 
 int store_read_next(struct store_read *read, const struct aw_row **ret_rows, size_t *ret_count)
@@ -449,7 +487,7 @@ int store_read_next(struct store_read *read, const struct aw_row **ret_rows, siz
     if (code == AW_E_NOTFOUND)
         return AW_SUCCESS; /* another way to say: the end for now */
     if (code != AW_OK)
-        return plugin_problem(store, code, "reading failed");
+        return store_problem(store, code, "reading failed");
     if (count > STORE_BATCH)
         return diag_problem(AW_ERR_IO, store->name, "plugin %s gave %zu rows where %d were asked for",
                             store->sink_class->name, count, STORE_BATCH);

@@ -85,14 +85,22 @@ static int read_store(struct aw_store *store, struct verifier *verifier, struct 
     return rc;
 }
 
-static int verify_store(struct aw_store *store, struct against *against, const struct aw_verify_options *options,
-                        struct aw_verify_report *report)
+struct after {
+    void (*fn)(void *arg, struct verifier *verifier);
+    void *arg;
+};
+
+static int verify_store(struct aw_store *store, struct against *against, const struct aw_verify_options *given,
+                        struct aw_verify_report *report, const struct after *after)
 {
+    struct aw_verify_options own = *given, *options = &own;
     struct verifier *verifier;
     uint32_t slot;
     AW_AUTOFREE char *reason = NULL;
     int store_rc = AW_SUCCESS;
     bool again = false;
+    if (!own.sink)
+        own.sink = store_sink_name(store);
     int rc = verifier_create(options, &verifier);
     if (rc != AW_SUCCESS)
         return rc;
@@ -107,22 +115,40 @@ static int verify_store(struct aw_store *store, struct against *against, const s
         rc = read_store(store, verifier, against, options, &store_rc, &reason);
     if (rc == AW_SUCCESS)
         rc = verifier_finish(verifier, report);
+    if (rc == AW_SUCCESS && after)
+        after->fn(after->arg, verifier);
     verifier_destroy(verifier);
     if (rc != AW_SUCCESS || store_rc == AW_SUCCESS)
         return rc;
     return diag_problem(store_rc, store_name(store), "%s", reason);
 }
 
+int store_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report,
+                 void (*fn)(void *arg, struct verifier *verifier), void *arg)
+{
+    const struct after after = {fn, arg};
+    return verify_store(store, NULL, options, report, fn ? &after : NULL);
+}
+
+int store_feed(struct aw_store *store, struct verifier *verifier)
+{
+    const struct aw_verify_options none = {.struct_size = sizeof none};
+    AW_AUTOFREE char *reason = NULL;
+    int store_rc = AW_SUCCESS;
+    int rc = read_store(store, verifier, NULL, &none, &store_rc, &reason);
+    return rc != AW_SUCCESS || store_rc == AW_SUCCESS ? rc : diag_problem(store_rc, store_name(store), "%s", reason);
+}
+
 /* A comparison is worth what the full trail is: that is verified first, by itself. */
 static int verify_full(const struct aw_verify_options *options, struct aw_verify_report *report)
 {
     struct aw_verify_options settings = *options;
-    settings.flags &= AW_VERIFY_PARTIAL;
+    settings.flags &= AW_VERIFY_PARTIAL | AW_VERIFY_MIDCHAIN;
     settings.on_scope = NULL;
     settings.on_progress = NULL;
     settings.expect_head = NULL;
     settings.sink = NULL;
-    int rc = verify_store(options->against, NULL, &settings, report);
+    int rc = verify_store(options->against, NULL, &settings, report, NULL);
     if (rc == AW_SUCCESS && report->views > 0)
         rc = diag_problem(AW_ERR_USAGE, store_name(options->against),
                           "holds views itself: views can only be compared with the full trail");
@@ -142,7 +168,7 @@ static int verify_both(struct aw_store *store, const struct aw_verify_options *o
         rc = against_create(options->against, options->keys, options->key_count, &against);
     if (rc != AW_SUCCESS)
         return rc;
-    rc = verify_store(store, against, options, &own);
+    rc = verify_store(store, against, options, &own, NULL);
     against_destroy(against);
     own.findings += full.findings;
     if (full.findings > 0)
@@ -164,5 +190,6 @@ int aw_verify(struct aw_store *store, const struct aw_verify_options *options, s
         memcpy(&settings, options, options->struct_size < sizeof settings ? options->struct_size : sizeof settings);
         settings.struct_size = sizeof settings;
     }
-    return settings.against ? verify_both(store, &settings, report) : verify_store(store, NULL, &settings, report);
+    return settings.against ? verify_both(store, &settings, report)
+                            : verify_store(store, NULL, &settings, report, NULL);
 }

@@ -206,3 +206,12 @@ int cli_seqs(const struct cli_args *args, const char *text, uint64_t *ret_first,
     *ret_last = last;
     return 0;
 }
+
+int cli_outcome(const struct cli_args *args, const char *word)
+{
+    static const char *const words[] = {"SUCCESS", "FAILURE", "DENIED", "ERROR"};
+    for (size_t i = 0; word && i < 4; i++)
+        if (strcmp(word, words[i]) == 0)
+            return 0;
+    return word ? cli_usage(args, "--outcome: '%s' is none of SUCCESS, FAILURE, DENIED, ERROR", word) : 0;
+}

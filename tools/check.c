@@ -1,4 +1,4 @@
-/* check.c - auditwell check: is the configuration right?
+/* check.c - auditwell check: is the configuration right, and would delivery work?
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -9,11 +9,13 @@
 
 #include "cli.h"
 
-static void json_found(struct text *t, bool good)
+#define PROBE_MS 10000 /* for all stores together */
+
+static void json_found(struct text *t)
 {
     size_t count;
     const struct aw_problem *const *problems = aw_problems(&count);
-    text_printf(t, "{\"verdict\":\"%s\",\"problems\":[", good ? "good" : "findings");
+    text_puts(t, ",\"problems\":[");
     for (size_t i = 0; i < count; i++) {
         text_printf(t, "%s{\"severity\":\"%s\",\"path\":", i ? "," : "", problems[i]->code ? "error" : "warning");
         text_json(t, problems[i]->path, strlen(problems[i]->path));
@@ -67,31 +69,89 @@ static void say_good(const struct cli_args *args, struct aw_logger *logger)
     printf(": %" PRIu32 " sink%s\n", stats.sinks, stats.sinks == 1 ? "" : "s");
 }
 
+/* ---- probes ---- */
+
+struct probes {
+    const struct cli_args *args;
+    struct text json;
+    unsigned failed;
+};
+
+static const char *outcome_of(int code)
+{
+    return code == AW_SUCCESS        ? "good"
+           : code == AW_ERR_NOTFOUND ? "unknown"
+           : code == AW_ERR_IO       ? "unreachable"
+           : code == AW_ERR_TIMEOUT  ? "unreachable"
+                                     : "wrong";
+}
+
+static void on_probe(void *arg, const struct aw_sink_state *s)
+{
+    struct probes *p = arg;
+    bool unreachable = s->code == AW_ERR_IO || s->code == AW_ERR_TIMEOUT;
+    p->failed += s->code != AW_SUCCESS && s->code != AW_ERR_NOTFOUND;
+    if (p->args->json) {
+        text_puts(&p->json, p->json.len ? ",{\"sink\":" : "{\"sink\":");
+        text_json(&p->json, s->sink, strlen(s->sink));
+        text_puts(&p->json, ",\"path\":");
+        text_json(&p->json, s->where, strlen(s->where));
+        text_printf(&p->json, ",\"outcome\":\"%s\",\"message\":", outcome_of(s->code));
+        text_json(&p->json, s->message, strlen(s->message));
+        text_puts(&p->json, "}");
+    } else if (s->code != AW_SUCCESS && s->code != AW_ERR_NOTFOUND) {
+        out_error("%s: sink \"%s\" (%s): %s%s", s->where, s->sink, s->plugin, s->message,
+                  unreachable ? "; events would wait in the journal meanwhile" : "");
+    }
+}
+
+/* 0, or an exit code. */
+static int probe(struct cli_args *args, struct probes *p, int timeout_ms)
+{
+    const struct aw_sinks_options options = {
+        .struct_size = sizeof options, .config_path = args->config, .diag = out_diag};
+    int r = aw_sinks_probe(&options, timeout_ms, on_probe, p);
+    if (r != AW_SUCCESS)
+        return out_failure("check", r);
+    return p->failed ? EXIT_FINDINGS : EXIT_GOOD;
+}
+
 int cmd_check(struct cli_args *args)
 {
+    struct probes probes = {.args = args};
+    int timeout_ms = PROBE_MS;
     struct aw_logger *logger = NULL;
     struct text t = {0};
     struct aw_open_options options = {
         .struct_size = sizeof options, .flags = AW_OPEN_CHECK, .config_path = args->config, .diag = out_diag};
     if (args->word_count)
         return cli_usage(args, "takes no arguments; name the configuration with -c FILE");
+    int code = cli_duration(args, OPT_TIMEOUT, "timeout", &timeout_ms);
+    if (code != 0)
+        return code;
     int r = aw_open(&options, &logger);
+    if (!args->json && out_problems("") == 0 && r != AW_SUCCESS)
+        out_error("%s", aw_error_name(r));
     if (args->json) {
-        json_found(&t, r == AW_SUCCESS);
+        json_found(&t);
         struct aw_stats stats = {.struct_size = sizeof stats};
         if (r == AW_SUCCESS && aw_stats(logger, &stats) == AW_SUCCESS)
             json_sinks(&t, logger, stats.sinks);
-        text_puts(&t, "}\n");
+    }
+    if (r == AW_SUCCESS && !cli_has(args, OPT_NO_PROBE))
+        code = probe(args, &probes, timeout_ms);
+    if (args->json) {
+        printf("{\"verdict\":\"%s\"", r == AW_SUCCESS && code == EXIT_GOOD ? "good" : "findings");
+        text_printf(&t, ",\"probes\":[%s]}\n", probes.json.len ? probes.json.ptr : "");
         out_text(&t);
         text_free(&t);
-    } else if (out_problems("") == 0 && r != AW_SUCCESS) {
-        out_error("%s", aw_error_name(r));
+        text_free(&probes.json);
     }
     if (r == AW_SUCCESS) {
-        if (!args->json)
+        if (!args->json && code == EXIT_GOOD)
             say_good(args, logger);
         (void)aw_close(logger, 0); /* nothing was started */
-        return EXIT_GOOD;
+        return code;
     }
     return r == AW_ERR_CONFIG ? EXIT_FINDINGS : EXIT_UNREADABLE;
 }

@@ -33,6 +33,7 @@ enum {
     OPT_ACTOR,
     OPT_AFTER,
     OPT_ALL,
+    OPT_APPLY,
     OPT_BEFORE,
     OPT_AGAINST,
     OPT_COLUMNS,
@@ -42,11 +43,15 @@ enum {
     OPT_DRY_RUN,
     OPT_EXPECT,
     OPT_EXPECT_FILE,
+    OPT_FINDINGS,
     OPT_FORCE,
     OPT_HEADS,
     OPT_JSON_CURSOR,
+    OPT_KEEP,
     OPT_MAX_FINDINGS,
+    OPT_MIDCHAIN,
     OPT_NO_FLUSH,
+    OPT_NO_PROBE,
     OPT_OUTCOME,
     OPT_PARTIAL,
     OPT_PATH,
@@ -58,10 +63,12 @@ enum {
     OPT_SET_JSON,
     OPT_SINCE,
     OPT_SINK,
+    OPT_SPREADSHEET,
     OPT_STRICT,
     OPT_TABLE,
     OPT_TARGET,
     OPT_TENANT,
+    OPT_TENANT_STRICT,
     OPT_TIMEOUT,
     OPT_UNTIL,
     OPT_VERIFY,
@@ -118,7 +125,8 @@ const char *cli_value(const struct cli_args *args, int id); /* the last one give
 /* 0, or EXIT_USAGE after saying why. Unset: *ret keeps its value. */
 int cli_number(const struct cli_args *args, int id, const char *name, uint64_t max, uint64_t *ret);
 int cli_duration(const struct cli_args *args, int id, const char *name,
-                 int *ret_ms); /* "250ms", "30s", "5m", "1h", "30" = s */
+                 int *ret_ms);                                  /* "250ms", "30s", "5m", "1h", "30" = s */
+int cli_outcome(const struct cli_args *args, const char *word); /* NULL is fine; 0, or EXIT_USAGE after saying why */
 /* "17" or "17-20" (both ends belong to it). 0, or EXIT_USAGE after saying why. */
 int cli_seqs(const struct cli_args *args, const char *text, uint64_t *ret_first, uint64_t *ret_last);
 /* Says what is wrong with the call; returns EXIT_USAGE. */
@@ -143,8 +151,9 @@ size_t text_safe(struct text *t, const char *s, size_t len, bool ascii, size_t m
 void text_json(struct text *t, const char *s, size_t len);
 /* JSON text as it is, but what could drive a terminal as \u escapes (same meaning). */
 void text_json_safe(struct text *t, const char *s, size_t len);
-/* One CSV cell (RFC 4180); a cell that a spreadsheet would take for a formula gets a leading apostrophe. */
-void text_csv(struct text *t, const char *s, size_t len);
+/* One CSV cell (RFC 4180). Unless it is to be exact, a cell that a spreadsheet would take for a formula gets a leading
+ * apostrophe. */
+void text_csv(struct text *t, const char *s, size_t len, bool exact);
 void *cli_alloc(size_t size); /* zeroed */
 void *cli_realloc(void *p, size_t size);
 
@@ -204,15 +213,19 @@ void progress_clear(void);                                                    /*
 int cli_store_open(const struct cli_args *args, const char *name, struct aw_store **ret); /* 0 or an exit code */
 void cli_say_slots(const struct cli_args *args); /* on stderr, when there are others and none was asked for */
 
-/* ---- rows of query and tail (rows.c) ------------------------------------------------------------------------------
+/* ---- rows of query, tail and export (rows.c)
+ * ------------------------------------------------------------------------------
  */
-enum rows_format { ROWS_TABLE, ROWS_JSON, ROWS_CSV };
+enum rows_format { ROWS_TABLE, ROWS_JSON, ROWS_CSV, ROWS_ARRAY /* one JSON array */ };
 struct rows;
 /* columns: comma-separated, NULL = the usual ones. NULL after a usage error was said. */
 struct rows *rows_create(const struct cli_args *args, enum rows_format format, const char *columns);
 void rows_add(struct rows *rows, const struct aw_result_row *row);
-void rows_flush(struct rows *rows);               /* what is held back for the widths */
-uint64_t rows_malformed(const struct rows *rows); /* rows that are no event; told on stderr */
+void rows_flush(struct rows *rows);                 /* what is held back for the widths */
+void rows_end(struct rows *rows);                   /* and what closes it; once */
+void rows_set_file(struct rows *rows, FILE *file);  /* instead of standard output; errors stay in the file */
+void rows_set_exact(struct rows *rows, bool exact); /* of CSV: as text_csv() */
+uint64_t rows_malformed(const struct rows *rows);   /* rows that are no event; told on stderr */
 void rows_destroy(struct rows *rows);
 
 /* ---- the subcommands, one file each ---------------------------------------------------------------------------------
@@ -222,6 +235,9 @@ int cmd_log(struct cli_args *args);
 int cmd_check(struct cli_args *args);
 int cmd_verify(struct cli_args *args);
 int cmd_query(struct cli_args *args);
+int cmd_export(struct cli_args *args);
+int cmd_migrate(struct cli_args *args);
+int cmd_retention(struct cli_args *args);
 int cmd_tail(struct cli_args *args);
 int cmd_stats(struct cli_args *args);
 int cmd_metrics(struct cli_args *args);

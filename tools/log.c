@@ -21,6 +21,7 @@
 #define READ_SIZE (256u << 10)
 #define LINE_LIMIT (8u << 20) /* no event may be larger, whatever the configuration says */
 #define SHOWN_WARNINGS 20u
+#define BATCH 64u
 
 struct job {
     const struct cli_args *args;
@@ -29,6 +30,7 @@ struct job {
     bool refused; /* a sink put events into its dead-letter file */
     int timeout_ms;
     uint64_t accepted, bad, dropped, warnings, bytes; /* bytes read of all files before this one */
+    uint64_t shown;                                   /* events taken when progress was last shown */
     int stop;                                         /* exit code + 1 of what ended the work early; 0 = nothing */
     struct progress progress;
     struct text line; /* for output */
@@ -40,7 +42,10 @@ struct source {
     char *buf;
     size_t size, start, end; /* start..end: read, not yet taken */
     uint64_t line, bytes;
-    bool eof, skipping; /* skipping: inside a line over the limit */
+    bool eof, skipping;          /* skipping: inside a line over the limit */
+    struct aw_json batch[BATCH]; /* lines in buf that are to be taken */
+    uint64_t batch_line[BATCH];  /* their numbers */
+    size_t batch_count;
 };
 
 /* ---- one event's result ---- */
@@ -163,25 +168,46 @@ static bool not_taken(struct job *job, const char *file, uint64_t line, int code
     }
 }
 
-static void take_line(struct job *job, const struct source *src, const char *json, size_t len)
+/* The event itself, not what came before it: true when it was taken. */
+static bool say_taken(struct job *job, const struct source *src, size_t i, int code, const struct aw_receipt *receipt)
 {
-    struct aw_receipt receipt = {.struct_size = sizeof receipt};
-    uint64_t stall_until = 0;
     size_t count;
-    int r;
-    do
-        r = aw_log_json(job->logger, json, len, job->receipts ? &receipt : NULL);
-    while (r != AW_SUCCESS && not_taken(job, src->name, src->line, r, &stall_until));
-    if (r != AW_SUCCESS && r != AW_ERR_TIMEOUT)
-        return;
-    job->accepted++;
+    if (code != AW_SUCCESS && code != AW_ERR_TIMEOUT)
+        return false;
     (void)aw_problems(&count);
     if (count)
-        say_warnings(job, src->name, src->line, count);
+        say_warnings(job, src->name, src->batch_line[i], count);
     if (job->receipts)
-        say_receipt(job, src->line, &receipt);
-    if ((job->accepted & 4095u) == 0)
+        say_receipt(job, src->batch_line[i], receipt);
+    return true;
+}
+
+static void take_batch(struct job *job, struct source *src)
+{
+    struct aw_receipt receipts[BATCH];
+    uint64_t stall_until = 0;
+    receipts[0].struct_size = sizeof receipts[0];
+    for (size_t at = 0; at < src->batch_count && !job->stop;) {
+        size_t taken, left = src->batch_count - at;
+        int r = aw_log_json_batch(job->logger, NULL, src->batch + at, left, job->receipts ? receipts : NULL, &taken);
+        bool all = r == AW_SUCCESS;
+        for (size_t i = 0; job->receipts && i + all < taken && !job->stop; i++)
+            say_receipt(job, src->batch_line[at + i], &receipts[i]);
+        if (taken > 0 || r != AW_ERR_QUEUE_FULL)
+            stall_until = 0;
+        at += all ? taken - 1 : taken; /* the one that the result is about */
+        job->accepted += all ? taken - 1 : taken;
+        if (say_taken(job, src, at, r, &receipts[all ? taken - 1 : taken]))
+            job->accepted++;
+        else if (not_taken(job, src->name, src->batch_line[at], r, &stall_until))
+            continue;
+        at++;
+    }
+    src->batch_count = 0;
+    if (job->accepted - job->shown >= 4096u) {
+        job->shown = job->accepted;
         progress_update(&job->progress, job->accepted, job->bytes + src->bytes);
+    }
 }
 
 /* ---- lines ---- */
@@ -200,11 +226,15 @@ static void one_line(struct job *job, struct source *src, const char *s, size_t 
         len--;
     if (len == 0 || ((s[0] == ' ' || s[0] == '\t') && blank(s, len)))
         return;
-    take_line(job, src, s, len);
+    src->batch[src->batch_count] = (struct aw_json){s, len};
+    src->batch_line[src->batch_count] = src->line;
+    if (++src->batch_count == BATCH)
+        take_batch(job, src);
 }
 
 static void over_limit(struct job *job, struct source *src)
 {
+    take_batch(job, src); /* what came before it is told first */
     src->line++;
     src->skipping = false;
     say_bad(job, src->name, src->line, AW_ERR_EVENT_TOO_LARGE, "the line is longer than 8 MiB; it was left out");
@@ -271,10 +301,14 @@ static void take_lines(struct job *job, struct source *src)
         if (src->skipping)
             src->start = src->end = 0; /* dropped as it comes */
         seen = src->end - src->start;
+        take_batch(job, src); /* before its bytes move */
+        if (job->stop)
+            return;
         if (fill(job, src))
             continue;
         if (src->eof && (src->skipping || src->end > src->start)) /* the last line has no newline */
             end_line(job, src, src->buf + src->start, src->end - src->start);
+        take_batch(job, src);
         return;
     }
 }

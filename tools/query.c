@@ -167,16 +167,6 @@ static void say_cursor(struct job *job)
     }
 }
 
-static int check_outcome(const struct cli_args *args)
-{
-    static const char *const words[] = {"SUCCESS", "FAILURE", "DENIED", "ERROR"};
-    const char *s = cli_value(args, 'o');
-    for (size_t i = 0; s && i < 4; i++)
-        if (strcmp(s, words[i]) == 0)
-            return 0;
-    return s ? cli_usage(args, "--outcome: '%s' is none of SUCCESS, FAILURE, DENIED, ERROR", s) : 0;
-}
-
 static int parse(struct job *job, bool is_tail)
 {
     const struct cli_args *args = job->args;
@@ -208,7 +198,7 @@ static int parse(struct job *job, bool is_tail)
         .text = cli_value(args, 't'),
         .after = cli_value(args, OPT_AFTER),
     };
-    int r = check_outcome(args);
+    int r = cli_outcome(args, cli_value(args, 'o'));
     if (r == 0)
         r = cli_number(args, 'n', "limit", UINT32_MAX, &job->limit);
     if (r == 0)

@@ -1,4 +1,4 @@
-/* rows.c - events as a table, as JSON lines, or as CSV.
+/* rows.c - events as a table, as JSON lines or an array, or as CSV.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -28,6 +28,8 @@ struct column {
 
 struct rows {
     enum rows_format format;
+    FILE *file; /* NULL: standard output */
+    bool exact, begun;
     struct column columns[MAX_COLUMNS];
     size_t count;
     bool laid_out; /* widths are decided, the head is printed */
@@ -107,6 +109,25 @@ void rows_destroy(struct rows *rows)
     free(rows->buffer);
     text_free(&rows->t);
     free(rows);
+}
+
+void rows_set_file(struct rows *rows, FILE *file)
+{
+    rows->file = file;
+}
+
+void rows_set_exact(struct rows *rows, bool exact)
+{
+    rows->exact = exact;
+}
+
+/* What rows->t holds. */
+static void put(struct rows *rows)
+{
+    if (rows->file)
+        (void)fwrite(rows->t.ptr, 1, rows->t.len, rows->file); /* ferror() tells */
+    else
+        out_text(&rows->t);
 }
 
 uint64_t rows_malformed(const struct rows *rows)
@@ -255,10 +276,10 @@ static void csv_head(struct rows *rows)
     text_reset(&rows->t);
     for (size_t i = 0; i < rows->count; i++) {
         text_puts(&rows->t, i ? "," : "");
-        text_csv(&rows->t, rows->columns[i].name, strlen(rows->columns[i].name));
+        text_csv(&rows->t, rows->columns[i].name, strlen(rows->columns[i].name), rows->exact);
     }
     text_puts(&rows->t, "\r\n");
-    out_text(&rows->t);
+    put(rows);
     rows->laid_out = true;
 }
 
@@ -271,21 +292,24 @@ static void csv_add(struct rows *rows, const struct aw_result_row *row)
     for (size_t i = 0; i < rows->count; i++) {
         add_value(rows, row, &rows->columns[i], cell);
         text_puts(&rows->t, i ? "," : "");
-        text_csv(&rows->t, cell->ptr, cell->len);
+        text_csv(&rows->t, cell->ptr, cell->len, rows->exact);
     }
     text_puts(&rows->t, "\r\n");
-    out_text(&rows->t);
+    put(rows);
 }
 
 static void json_add(struct rows *rows, const struct aw_result_row *row)
 {
     text_reset(&rows->t);
-    if (out_terminal())
+    if (rows->format == ROWS_ARRAY)
+        text_puts(&rows->t, rows->begun ? ",\n" : "[\n");
+    rows->begun = true;
+    if (!rows->file && out_terminal())
         text_json_safe(&rows->t, row->json, row->json_len);
     else
         text_add(&rows->t, row->json, row->json_len);
-    text_puts(&rows->t, "\n");
-    out_text(&rows->t);
+    text_puts(&rows->t, rows->format == ROWS_ARRAY ? "" : "\n");
+    put(rows);
 }
 
 /* A row that is no event is told, and kept out of the output: whoever reads that could not make sense of it. */
@@ -304,7 +328,7 @@ void rows_add(struct rows *rows, const struct aw_result_row *row)
 {
     if (!is_event(rows, row))
         return;
-    if (rows->format == ROWS_JSON)
+    if (rows->format == ROWS_JSON || rows->format == ROWS_ARRAY)
         json_add(rows, row);
     else if (rows->format == ROWS_CSV)
         csv_add(rows, row);
@@ -318,4 +342,14 @@ void rows_flush(struct rows *rows)
         table_rows(rows);
     if (rows->format == ROWS_CSV && !rows->laid_out)
         csv_head(rows);
+}
+
+void rows_end(struct rows *rows)
+{
+    rows_flush(rows);
+    if (rows->format != ROWS_ARRAY)
+        return;
+    text_reset(&rows->t);
+    text_puts(&rows->t, rows->begun ? "\n]\n" : "[]\n");
+    put(rows);
 }

@@ -52,6 +52,8 @@ static const struct cli_option log_options[] = {
 };
 
 static const struct cli_option check_options[] = {
+    {OPT_NO_PROBE, "no-probe", NULL, NULL, "do not ask the stores whether delivery would work"},
+    {OPT_TIMEOUT, "timeout", "TIME", NULL, "how long the stores may take to answer, default 10s"},
     {'q', "quiet", NULL, NULL, "problems only"},
     {0, NULL, NULL, NULL, NULL},
 };
@@ -60,6 +62,7 @@ static const struct cli_option verify_options[] = {
     {'t', "threads", "N", NULL, "threads to use; default: as many as processors"},
     {OPT_COMPLETE, "complete", NULL, NULL, "every chain must begin with its first event"},
     {OPT_PARTIAL, "partial", NULL, NULL, "the trail is an excerpt: missing sequence numbers are no finding"},
+    {OPT_MIDCHAIN, "midchain", NULL, NULL, "the trail may begin anywhere, as one file of several does"},
     {OPT_EXPECT, "expect", "SCOPE=HASH", NULL,
      "this event must be there: a head known from elsewhere; may be repeated"},
     {OPT_EXPECT_FILE, "expect-file", "FILE", "@file", "such lines from a file, as --heads writes them"},
@@ -97,6 +100,47 @@ static const struct cli_option query_options[] = {
     {OPT_COLUMNS, "columns", "LIST", NULL, "columns of table and CSV: names or field paths, separated by commas"},
     {OPT_JSON_CURSOR, "json-cursor", NULL, NULL, "end standard output with a line {\"nextCursor\":…}"},
     SLOT,
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option export_options[] = {
+    {OPT_SINK, "sink", "NAME", NULL, "sink of the configuration; default: the first one that can be read"},
+    {'f', "format", "WORD", "json jsonl csv", "jsonl (default): one event a line; json: one array; csv: RFC 4180"},
+    {'o', "output", "FILE", "@file", "write this file: it appears when it is whole and on disk"},
+    {OPT_TENANT_STRICT, "tenant-strict", NULL, NULL,
+     "one --tenant is a must, and no event of another one may come out"},
+    {OPT_SINCE, "since", "TIME", NULL, "from this time on: RFC 3339, a date, or back from now (2h)"},
+    {OPT_UNTIL, "until", "TIME", NULL, "before this time"},
+    {'a', "action", "GLOB", NULL, "action, with * and ?"},
+    {OPT_ACTOR, "actor", "ID", NULL, "id of the actor"},
+    {OPT_TARGET, "target", "ID", NULL, "id of the target"},
+    {OPT_TENANT, "tenant", "ID", NULL, "id of the tenant"},
+    {OPT_OUTCOME, "outcome", "WORD", OUTCOMES, "outcome"},
+    {'t', "text", "TEXT", NULL, "text that occurs in the stored JSON"},
+    {'n', "limit", "N", NULL, "at most so many events; default: all"},
+    {OPT_AFTER, "after", "CURSOR", NULL, "go on behind this event"},
+    {OPT_COLUMNS, "columns", "LIST", NULL, "columns of CSV: names or field paths, separated by commas"},
+    {OPT_SPREADSHEET, "spreadsheet", NULL, NULL, "CSV that is safe to open in a spreadsheet: no cell is a formula"},
+    {'q', "quiet", NULL, NULL, "no progress and no closing line"},
+    SLOT,
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option migrate_options[] = {
+    {OPT_SINK, "sink", "NAME", NULL, "the store of this sink; default: all"},
+    {OPT_DRY_RUN, "dry-run", NULL, NULL, "only print the steps"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
+static const struct cli_option retention_options[] = {
+    {OPT_BEFORE, "before", "TIME", NULL, "events that occurred before this time can go"},
+    {OPT_KEEP, "keep", "DURATION", NULL, "events older than this can go: 90d, 12h"},
+    {OPT_SINK, "sink", "NAME", NULL, "from the store of this sink; default: all"},
+    {OPT_APPLY, "apply", NULL, NULL, "do it; without it, what would go is printed"},
+    {OPT_DRY_RUN, "dry-run", NULL, NULL, "only print what would go: the default"},
+    {OPT_FINDINGS, "despite-findings", NULL, NULL, "also from a store that does not verify; the record says so"},
+    {OPT_TIMEOUT, "timeout", "TIME", NULL, "how long a sink may take to store the record, default 30s"},
+    {'q', "quiet", NULL, NULL, "no progress, and nothing but problems"},
     {0, NULL, NULL, NULL, NULL},
 };
 
@@ -155,8 +199,10 @@ const struct cli_command cli_commands[] = {
      "auditwell log events.jsonl\nauditwell log < events.jsonl\n",
      "@file", log_options, cmd_log},
     {"check", "", "check configuration and plugins",
-     "Reads the configuration, loads its plugins and creates every sink, but starts none and touches no store.",
-     "auditwell check\n", NULL, check_options, cmd_check},
+     "Reads the configuration, loads its plugins, creates every sink, and asks each store whether delivery would "
+     "work.\n"
+     "Nothing is started, and nothing is written to a store.",
+     "auditwell check\nauditwell check --no-probe\n", NULL, check_options, cmd_check},
     {"verify", "[STORE…]", "verify the hash chains of a trail",
      "STORE is a sink of the configuration, PLUGIN:PATH, or a path. Default: the first sink that can be read.",
      "auditwell verify\nauditwell verify audit.jsonl audit.db\nauditwell verify --heads heads.txt audit.jsonl\n"
@@ -171,6 +217,24 @@ const struct cli_command cli_commands[] = {
      "@store", query_options, cmd_query},
     {"tail", "[STORE]", "print the newest events of a trail", "Like query, but the last events, oldest of them first.",
      "auditwell tail\nauditwell tail -n 20 audit.jsonl\n", "@store", query_options, cmd_tail},
+    {"export", "[STORE]", "write events of a trail to a file",
+     "STORE is as in query. What is exported is what was sealed; in the order of the store. At the end, and when it "
+     "is\n"
+     "interrupted, the cursor is printed behind which --after goes on.",
+     "auditwell export --since 2026-01-01 --until 2026-02-01 -o january.jsonl\n"
+     "auditwell export --tenant-strict --tenant acme --format csv -o acme.csv\n"
+     "auditwell export --format csv --spreadsheet --columns time,actor,action -o for-people.csv\n",
+     "@store", export_options, cmd_export},
+    {"migrate", "", "make what stores need, or bring them up to date",
+     "Tables, columns and indexes, for sinks that have such. It may need more rights than the running service has.",
+     "auditwell migrate --dry-run\nauditwell migrate --sink db\n", NULL, migrate_options, cmd_migrate},
+    {"retention", "", "remove the oldest events of stores",
+     "Prints what would go; --apply does it. Each store is verified first, and a sealed record of what goes is stored "
+     "in\n"
+     "it before anything is removed: by that the trail verifies afterwards, and one that was cut off does not.",
+     "auditwell retention --keep 365d\nauditwell retention --keep 365d --apply\n"
+     "auditwell retention --before 2026-01-01 --sink trail --apply\n",
+     NULL, retention_options, cmd_retention},
     {"pseudonym", "VALUE|-", "print the pseudonym of a value",
      "What stands in place of VALUE where a sink has pii = \"pseudonymize\", so that a person can be found there "
      "again.\n"

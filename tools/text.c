@@ -205,9 +205,9 @@ void text_json_safe(struct text *t, const char *s, size_t len)
     }
 }
 
-void text_csv(struct text *t, const char *s, size_t len)
+void text_csv(struct text *t, const char *s, size_t len, bool exact)
 {
-    bool formula = len && memchr("=+-@\t\r", s[0], 6);
+    bool formula = !exact && len && memchr("=+-@\t\r", s[0], 6);
     bool quote = formula || (len && (s[0] == ' ' || s[len - 1] == ' '));
     for (size_t i = 0; i < len && !quote; i++)
         quote = s[i] == '"' || s[i] == ',' || s[i] == '\n' || s[i] == '\r';

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -210,6 +211,16 @@ static void on_progress(void *arg, uint64_t events, uint64_t bytes, uint64_t byt
 }
 
 /* ---- one store ---- */
+static void put_time(struct text *t, int64_t ns)
+{
+    char text[40] = "?";
+    struct tm tm;
+    time_t seconds = (time_t)(ns / 1000000000);
+    if (gmtime_r(&seconds, &tm))
+        (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    text_puts(t, text);
+}
+
 static void verdict_text(struct job *job, const struct aw_verify_report *r)
 {
     struct text *t = &job->t;
@@ -243,6 +254,16 @@ static void verdict_text(struct job *job, const struct aw_verify_report *r)
         text_printf(t, ", %" PRIu64 " pseudonym%s by form only, for lack of the key", r->by_form,
                     r->by_form == 1 ? "" : "s");
     text_puts(t, "\n");
+    if (r->removed_record[0]) {
+        text_printf(t, "  begins at seq %" PRIu64 ": %" PRIu64 " event%s of before ", r->first_seq, r->removed,
+                    r->removed == 1 ? "" : "s");
+        put_time(t, r->removed_before_ns);
+        text_puts(t, " were removed from sink \"");
+        safe(t, r->removed_sink);
+        text_puts(t, "\", as the sealed record at ");
+        safe(t, r->removed_record);
+        text_puts(t, " says\n");
+    }
     out_text(t);
 }
 
@@ -268,6 +289,13 @@ static void store_json_end(struct job *job, const struct aw_verify_report *r, co
             text_printf(t, ",\"replayed\":%" PRIu64, r->replayed);
             json_text(t, "replayedSink", r->replayed_sink);
         }
+        if (r->removed_record[0]) {
+            text_printf(t, ",\"removed\":%" PRIu64 ",\"removedBefore\":\"", r->removed);
+            put_time(t, r->removed_before_ns);
+            text_puts(t, "\"");
+            json_text(t, "removedSink", r->removed_sink);
+            json_text(t, "removedRecord", r->removed_record);
+        }
     }
     text_puts(t, "}");
     out_text(t);
@@ -283,7 +311,8 @@ static const char *first_problem(int code)
 static uint32_t verify_flags(const struct cli_args *args)
 {
     return (cli_has(args, OPT_COMPLETE) ? AW_VERIFY_COMPLETE : 0) |
-           (cli_has(args, OPT_PARTIAL) ? AW_VERIFY_PARTIAL : 0) | (cli_has(args, OPT_VIEWS) ? AW_VERIFY_VIEWS : 0);
+           (cli_has(args, OPT_PARTIAL) ? AW_VERIFY_PARTIAL : 0) |
+           (cli_has(args, OPT_MIDCHAIN) ? AW_VERIFY_MIDCHAIN : 0) | (cli_has(args, OPT_VIEWS) ? AW_VERIFY_VIEWS : 0);
 }
 
 static int verify_opened(struct job *job, struct aw_store *store, struct aw_store *against,
@@ -439,6 +468,8 @@ static int parse(struct job *job)
         r = cli_number(args, OPT_MAX_FINDINGS, "max-findings", UINT64_MAX, &job->max_findings);
     if (r == 0 && cli_has(args, OPT_COMPLETE) && cli_has(args, OPT_PARTIAL))
         r = cli_usage(args, "--complete and --partial exclude each other");
+    if (r == 0 && cli_has(args, OPT_COMPLETE) && cli_has(args, OPT_MIDCHAIN))
+        r = cli_usage(args, "--complete and --midchain exclude each other");
     if (r == 0 && cli_has(args, 'k') && !cli_has(args, OPT_AGAINST))
         r = cli_usage(args,
                       "--key is of use with --against only: pseudonyms are compared with the full trail's values");

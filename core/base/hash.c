@@ -5,10 +5,6 @@
 
 #include "base/base.h"
 
-#define OPENSSL_SUPPRESS_DEPRECATED /* see SHA-256 below */
-#include <openssl/evp.h>
-#include <openssl/sha.h>
-
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -176,128 +172,6 @@ struct hash128 hash_sip128(const uint8_t key[16], const void *buf, size_t len)
         sip_round(&s);
     r.hi = s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
     return r;
-}
-
-/* ---- SHA-256 ------------------------------------------------------------------------------------------------------
- */
-
-/* OpenSSL 3.0 allocates and frees the state of an EVP context with every use, also of one that is kept. Logging an
- * event must not allocate, so the functions below EVP are used while OpenSSL has them; they run the same code. */
-#ifndef OPENSSL_NO_DEPRECATED_3_0
-
-struct hash_sha256 {
-    SHA256_CTX ctx;
-};
-
-int hash_sha256_create(struct hash_sha256 **ret)
-{
-    struct hash_sha256 *h = calloc(1, sizeof *h);
-    if (!h)
-        return -ENOMEM;
-    if (SHA256_Init(&h->ctx) != 1) {
-        free(h);
-        return -EIO;
-    }
-    *ret = h;
-    return 0;
-}
-
-void hash_sha256_destroy(struct hash_sha256 *h)
-{
-    free(h);
-}
-
-bool hash_sha256_begin(struct hash_sha256 *h)
-{
-    return SHA256_Init(&h->ctx) == 1;
-}
-
-bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len)
-{
-    return SHA256_Update(&h->ctx, buf, len) == 1;
-}
-
-bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
-{
-    return SHA256_Final(out, &h->ctx) == 1;
-}
-
-#else
-
-struct hash_sha256 {
-    EVP_MD *md; /* fetched once: an implicit fetch per use costs as much as the hash */
-    EVP_MD_CTX *ctx;
-};
-
-int hash_sha256_create(struct hash_sha256 **ret)
-{
-    struct hash_sha256 *h = calloc(1, sizeof *h);
-    if (!h)
-        return -ENOMEM;
-    h->md = EVP_MD_fetch(NULL, "SHA256", NULL);
-    h->ctx = EVP_MD_CTX_new();
-    if (!h->md || !h->ctx || EVP_DigestInit_ex2(h->ctx, h->md, NULL) != 1) {
-        int rc = h->ctx ? -EIO : -ENOMEM;
-        hash_sha256_destroy(h);
-        return rc;
-    }
-    *ret = h;
-    return 0;
-}
-
-void hash_sha256_destroy(struct hash_sha256 *h)
-{
-    if (!h)
-        return;
-    EVP_MD_CTX_free(h->ctx);
-    EVP_MD_free(h->md);
-    free(h);
-}
-
-bool hash_sha256_begin(struct hash_sha256 *h)
-{
-    return EVP_DigestInit_ex2(h->ctx, NULL, NULL) == 1;
-}
-
-bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len)
-{
-    return EVP_DigestUpdate(h->ctx, buf, len) == 1;
-}
-
-bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN])
-{
-    unsigned n = 0;
-    return EVP_DigestFinal_ex(h->ctx, out, &n) == 1 && n == HASH_SHA256_LEN;
-}
-
-#endif
-
-int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN])
-{
-    struct hash_sha256 *h;
-    int rc = hash_sha256_create(&h);
-    if (rc < 0)
-        return rc;
-    enum { CHUNK = 65536 };
-    AW_AUTOFREE char *buf = malloc(CHUNK);
-    rc = buf ? 0 : -ENOMEM;
-    uint64_t at = 0;
-    while (rc == 0) {
-        ssize_t n = pread(fd, buf, CHUNK, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            rc = -errno;
-        if (n <= 0)
-            break;
-        at += (uint64_t)n;
-        if (!hash_sha256_update(h, buf, (size_t)n))
-            rc = -EIO;
-    }
-    if (rc == 0 && !hash_sha256_finish(h, out))
-        rc = -EIO;
-    hash_sha256_destroy(h);
-    return rc;
 }
 
 /* ---- hex ----------------------------------------------------------------------------------------------------------

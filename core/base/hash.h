@@ -23,6 +23,11 @@ void hash_sha256_destroy(struct hash_sha256 *h);
 bool hash_sha256_begin(struct hash_sha256 *h);
 bool hash_sha256_update(struct hash_sha256 *h, const void *buf, size_t len);
 bool hash_sha256_finish(struct hash_sha256 *h, uint8_t out[HASH_SHA256_LEN]);
+/* Both updates, in less time than one after the other where the processor allows. */
+bool hash_sha256_update_two(struct hash_sha256 *a, const void *p, size_t p_len, struct hash_sha256 *b, const void *q,
+                            size_t q_len);
+/* For tests: what is created from now on is OpenSSL's, though the processor has instructions. */
+void hash_sha256_use_library(bool wanted);
 int hash_sha256_file(int fd, uint8_t out[HASH_SHA256_LEN]);
 
 void hash_hex(const uint8_t *in, size_t len, char *out);       /* lower case, 2*len bytes, no NUL */

@@ -197,6 +197,14 @@ int delivery_attach(struct delivery *d, struct journal *journal)
     return 0;
 }
 
+bool delivery_begins_late(const struct delivery *d, const char **ret_name, uint64_t *ret_seq)
+{
+    *ret_name = d->name;
+    *ret_seq = d->position + 1;
+    return d->position > 0 && journal_cursor_fresh(d->cursor) && d->class->extension &&
+           d->class->extension(d->sink, AW_EXT_SINK_QUERY) != NULL;
+}
+
 int worker_first_start(struct delivery *d)
 {
     int32_t started = worker_start_sink(d);

@@ -73,6 +73,9 @@ int delivery_create(const struct delivery_options *options, struct delivery **re
 /* Opens the sink's cursor in the journal, which from here on keeps what the sink lacks. 0 or AW_ERR_*, with a problem.
  */
 int delivery_attach(struct delivery *delivery, struct journal *journal);
+/* Between attach and start: is the sink new, one that can be read back, and not given all that the journal ever had?
+ * Its name, and the first seq that it gets. */
+bool delivery_begins_late(const struct delivery *delivery, const char **ret_name, uint64_t *ret_seq);
 /* start() of the plugin and the worker. A start that fails with AW_E_CONFIG is an error; others are retried by the
  * worker. Not for members of a group: together_start(). */
 int delivery_start(struct delivery *delivery);

@@ -470,7 +470,7 @@ static int write_once(struct emit *e)
     p->flags =
         (w.metadata_truncated ? PREPARED_METADATA_TRUNCATED : 0) | (w.diff_truncated ? PREPARED_DIFF_TRUNCATED : 0);
     p->redactions = w.redactions;
-    p->reserved = 0;
+    p->hashed = 0;
     p->now_ns = e->now_ns;
     p->occurred_ns = e->occurred_ns;
     return AW_SUCCESS;

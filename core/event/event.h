@@ -51,8 +51,8 @@ struct prepared {
     uint32_t field_count;
     uint32_t flags;      /* PREPARED_* */
     uint32_t redactions; /* values masked */
-    uint32_t reserved;
-    uint64_t now_ns; /* CLOCK_REALTIME, when it was read for the event; else 0 */
+    uint32_t hashed;     /* 1 + the number of it in this thread's sealer, by journal_hash_two(); 0: not hashed yet */
+    uint64_t now_ns;     /* CLOCK_REALTIME, when it was read for the event; else 0 */
     int64_t occurred_ns;
     struct aw_str scope_value; /* into json: the escaped tenantId, or sourceService; scope_is_tenant tells which */
     bool scope_is_tenant; /* scope text: "tenant:" or "service:" + scope_value; service "unknown" is a static string */
@@ -98,6 +98,9 @@ int event_prepare_json(const struct event_policy *policy, const struct aw_contex
                        size_t context_count, const char *json, size_t len, struct prepared **ret);
 int event_prepare_builder(const struct event_policy *policy, const struct aw_context *const *contexts,
                           size_t context_count, const struct aw_builder *builder, struct prepared **ret);
+
+/* What was prepared last stays valid beside what is prepared next, until the next call of this. */
+struct prepared *event_keep(void);
 
 /* Builders and contexts (aw_builder_*, aw_set_*, aw_context_*) are public functions implemented in event/. */
 struct aw_context *event_context_clone(const struct aw_context *context); /* NULL: out of memory */

@@ -242,7 +242,7 @@ bool stencil_fill(struct stencil *s, struct work *w, const struct event_policy *
     p->integrity_at = offset_of(&f, s->integrity);
     p->flags = 0;
     p->redactions = s->redactions;
-    p->reserved = 0;
+    p->hashed = 0;
     p->now_ns = f.now;
     p->occurred_ns = tree->slots[SLOT_OCCURRED_AT] ? occurred_ns : (int64_t)(f.now - f.now % 1000000);
     emit_scope(p, field_at(p, s->tenant), field_at(p, s->service));

@@ -7,6 +7,7 @@
 
 #include "event/pii.h"
 #include "event/replay_event.h"
+#include "event/retention_event.h"
 
 #include "event/work.h"
 
@@ -339,14 +340,18 @@ static bool put_members(struct event_viewer *v, const struct json_node *object, 
     return put_end(v, '}');
 }
 
-/* Tells no more than numbers and hashes, and a verifier must be able to check it. */
-static bool is_replay_record(const struct event_viewer *v, const struct json_node *top)
+/* Tells no more than numbers, hashes and times of events, and a verifier must be able to check it. */
+static bool is_own_record(const struct event_viewer *v, const struct json_node *top)
 {
-    static const char action[] = "action", replay[] = REPLAY_EVENT_ACTION;
+    static const char *const actions[] = {REPLAY_EVENT_ACTION, RETENTION_EVENT_ACTION, RETENTION_EVENT_BEGIN};
     for (uint32_t c = top->first; c; c = v->doc.nodes[c].next) {
         const struct json_node *n = &v->doc.nodes[c];
-        if (n->key_len == sizeof action - 1 && memcmp(n->key, action, sizeof action - 1) == 0)
-            return n->type == JSON_STRING && n->len == sizeof replay - 1 && memcmp(n->text, replay, n->len) == 0;
+        if (n->type != JSON_STRING || !base_str_eq((struct aw_str){n->key, n->key_len}, base_str("action")))
+            continue;
+        for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
+            if (base_str_eq((struct aw_str){n->text, n->len}, base_str(actions[i])))
+                return true;
+        return false;
     }
     return false;
 }
@@ -371,7 +376,7 @@ int event_view_make(struct event_viewer *v, const char *json, size_t len, struct
     const struct json_node *top = &v->doc.nodes[JSON_TOP];
     if (top->type != JSON_OBJECT)
         return -EBADMSG;
-    bool tagged = v->pii->tags->state_words > 0 && !is_replay_record(v, top);
+    bool tagged = v->pii->tags->state_words > 0 && !is_own_record(v, top);
     if (tagged)
         redact_start(v->pii->tags, v->states);
     if (!room(v, len + len / 2) || !put_members(v, top, tagged ? v->states : NULL, 1, false) || !write_claim(v))

@@ -19,6 +19,7 @@ static void destroy(void *p)
     json_doc_release(&w->stored);
     json_doc_release(&w->full);
     free(w->out);
+    free(w->kept_out);
     free(w->stored_out);
     free(w);
     mine = NULL;
@@ -55,6 +56,19 @@ struct work *work_get(void)
 struct work *work_peek(void)
 {
     return mine;
+}
+
+struct prepared *event_keep(void)
+{
+    struct work *w = mine;
+    char *out = w->out;
+    size_t capacity = w->out_capacity;
+    w->out = w->kept_out;
+    w->out_capacity = w->kept_capacity;
+    w->kept_out = out;
+    w->kept_capacity = capacity;
+    w->kept = w->prepared;
+    return &w->kept;
 }
 
 bool work_reserve(char **buffer, size_t *capacity, size_t need, bool keep)

@@ -16,13 +16,13 @@
 #define WORK_STACK 32u /* aw_context_push() */
 
 struct work {
-    struct prepared prepared;
-    struct event_tree in;     /* an event that came as JSON */
-    struct event_tree merged; /* objects put together from several sources */
-    struct redactor redactor; /* verdicts on names, masked texts */
+    struct prepared prepared, kept; /* kept: event_keep() */
+    struct event_tree in;           /* an event that came as JSON */
+    struct event_tree merged;       /* objects put together from several sources */
+    struct redactor redactor;       /* verdicts on names, masked texts */
     struct ids_source ids;
-    char *out; /* canonical bytes of the prepared event */
-    size_t out_capacity;
+    char *out, *kept_out; /* canonical bytes of the prepared event and of the kept one */
+    size_t out_capacity, kept_capacity;
     struct json_doc stored; /* event_parse_stored(), aw_json_field() */
     struct json_doc full;   /* event_view_check(): what a view is compared with */
     char *stored_out;       /* canonical bytes of a stored event that was not canonical */

@@ -322,6 +322,7 @@ int journal_cursor_open(struct journal *journal, const char *name, int from, str
     }
     if (fresh)
         join(c, from);
+    c->fresh = fresh;
     c->wakes_seen = atomic_load(&j->wakes);
     c->position = atomic_load(&c->acked) + 1;
     *ret = c;
@@ -348,6 +349,11 @@ void journal_cursor_close(struct journal_cursor *cursor)
     pthread_mutex_lock(&j->list_lock);
     cursor->open = false;
     pthread_mutex_unlock(&j->list_lock);
+}
+
+bool journal_cursor_fresh(const struct journal_cursor *cursor)
+{
+    return cursor->fresh;
 }
 
 uint64_t journal_cursor_acked(const struct journal_cursor *cursor)

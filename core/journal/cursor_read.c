@@ -14,6 +14,7 @@
 
 #define READ_SYNC_NS 5000000u         /* between two syncs by readers */
 #define READ_SYNC_FAILED_NS 20000000u /* after one that failed */
+#define AHEAD_MIN 1024u               /* events that are worth a sync before a reader waits for them */
 #define READ_CHUNK (256u << 10)
 #define READ_MAX (8u << 20)
 
@@ -169,6 +170,17 @@ static int read_segment(struct journal_cursor *c, struct batch *b)
     return 0;
 }
 
+/* When less is left to read than waits to be synced, the keeper syncs, so that the reader finds the next events on the
+ * disk when it has read these, and need not wait for it. */
+static void sync_ahead(struct journal *j, uint64_t left, uint64_t durable)
+{
+    uint64_t written = journal_written(j);
+    if (written < durable + AHEAD_MIN || written - durable < left || atomic_load(&j->failed) != 0)
+        return;
+    if (clock_mono_ns() >= atomic_load(&j->read_sync_ns) + READ_SYNC_NS && !atomic_exchange(&j->read_ahead, true))
+        waitpoint_wake(&j->keeper);
+}
+
 int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views, size_t max, size_t max_bytes,
                         size_t *ret_count)
 {
@@ -187,7 +199,17 @@ int journal_cursor_read(struct journal_cursor *cursor, struct record_view *views
             rc = 1;
     }
     *ret_count = b.count;
+    if (b.count > 0)
+        sync_ahead(cursor->journal, b.limit + 1 - cursor->position, b.limit);
     return b.count > 0 || rc > 0 ? 0 : rc;
+}
+
+int journal_sync_read(struct journal *j)
+{
+    atomic_store_explicit(&j->sync_asked_ns, clock_mono_ns(), memory_order_relaxed);
+    int rc = sync_upto(j, journal_written(j), false);
+    atomic_store(&j->read_sync_ns, clock_mono_ns());
+    return rc;
 }
 
 /* Something is written and not on the disk yet: whoever wants to read it syncs. A moment is given to the events that
@@ -204,10 +226,8 @@ static int sync_to_read(struct journal_cursor *c, bool hurry)
             waitpoint_sleep(&j->readers, seen, due);
         return -ETIMEDOUT;
     }
-    if (sync_upto(j, journal_written(j), false) == 0) {
-        atomic_store(&j->read_sync_ns, clock_mono_ns());
+    if (journal_sync_read(j) == 0)
         return 0;
-    }
     clock_sleep_ns(READ_SYNC_FAILED_NS); /* reported there, and tried again */
     return -ETIMEDOUT;
 }

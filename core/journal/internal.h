@@ -64,6 +64,7 @@ struct journal_cursor {
     struct journal_cursor *next; /* list_lock */
     char name[CURSOR_NAME_MAX + 1];
     bool open;        /* list_lock */
+    bool fresh;       /* made by the journal_cursor_open() that opened it */
     bool warned_idle; /* keeper: said that it holds segments though nobody reads it */
     _Atomic uint64_t acked;
     _Atomic uint64_t written;   /* position in the file (page cache) */
@@ -107,6 +108,7 @@ struct journal {
     _Atomic bool dirty;             /* something written is not synced */
     _Atomic uint64_t sync_asked_ns; /* CLOCK_MONOTONIC: when somebody last waited for the disk; 0 = never */
     _Atomic uint64_t read_sync_ns;  /* CLOCK_MONOTONIC: when a reader last synced */
+    _Atomic bool read_ahead;        /* a reader will soon want more than is on the disk: the keeper syncs */
     _Atomic bool roll_wanted, stop;
     _Atomic bool notes_wanted;  /* `missing` grew: write a note */
     _Atomic uint64_t trim_hint; /* an ack at or beyond this may free a segment */
@@ -227,6 +229,7 @@ bool missing_find(struct journal *j, uint64_t seq, struct seq_range *ret);
 
 /* ---- sync.c ---- */
 int sync_upto(struct journal *j, uint64_t seq, bool all); /* all: also records of other kinds */
+int journal_sync_read(struct journal *j);                 /* so that readers can have what is written */
 
 /* ---- progress.c ---- */
 void progress_publish(struct journal *j); /* what costs no lock */

@@ -176,7 +176,8 @@ static AW_HOT int append_locked(struct journal *j, const struct prepared *event,
         if (AW_UNLIKELY(!chain))
             return -ENOMEM;
         bool first = chain->seq == 0;
-        if (AW_UNLIKELY(!seal_finish(sealer, first ? NULL : chain->hash, h->hash)))
+        if (AW_UNLIKELY(
+                !seal_finish(sealer, event->hashed ? event->hashed - 1 : 0, first ? NULL : chain->hash, h->hash)))
             return -EIO;
         if (first)
             h->flags = (uint16_t)(h->flags | RECORD_FIRST);
@@ -245,6 +246,18 @@ static inline void prefetch_to_write(const void *p)
 #endif
 }
 
+AW_HOT void journal_hash_two(const struct journal *journal, struct prepared *first, struct prepared *second)
+{
+    struct sealer *sealer = thread_sealer;
+    if (!journal->chained || (AW_UNLIKELY(!sealer) && !(sealer = make_sealer())))
+        return; /* journal_append() will say so */
+    if (AW_LIKELY(seal_begin_two(sealer, (struct aw_str){first->json, first->json_len},
+                                 (struct aw_str){second->json, second->json_len}))) {
+        first->hashed = 1;
+        second->hashed = 2;
+    }
+}
+
 AW_HOT int journal_append(struct journal *journal, const struct prepared *event, uint64_t deadline_mono_ns,
                           struct journal_receipt *ret)
 {
@@ -265,7 +278,7 @@ AW_HOT int journal_append(struct journal *journal, const struct prepared *event,
     struct sealer *sealer = thread_sealer;
     if (AW_UNLIKELY(!sealer) && !(sealer = make_sealer()))
         return -ENOMEM;
-    if (j->chained && AW_UNLIKELY(!seal_begin(sealer, event->json, event->json_len)))
+    if (j->chained && event->hashed == 0 && AW_UNLIKELY(!seal_begin(sealer, event->json, event->json_len)))
         return -EIO;
     uint32_t crc = crc_of_body(event, &h);
 

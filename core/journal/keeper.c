@@ -165,6 +165,10 @@ void *keeper_main(void *journal)
                 journal_log(j, AW_LOG_ERROR, "%s: background sync failed: %s", j->path, strerror(-rc));
             last_error = rc;
         }
+        if (atomic_load(&j->read_ahead)) {
+            (void)journal_sync_read(j); /* if it fails, whoever has nothing left to read tries again */
+            atomic_store(&j->read_ahead, false);
+        }
         keeper_trim(j);
         if (atomic_load(&j->figures))
             journal_publish(j);
@@ -176,7 +180,7 @@ void *keeper_main(void *journal)
             until = now + PRESSURE_NS;
         uint32_t seen = waitpoint_enter(&j->keeper);
         if (atomic_load(&j->stop) || (!armed && j->sync_interval_ns > 0 && atomic_load(&j->dirty)) ||
-            atomic_load(&j->full) != full)
+            atomic_load(&j->read_ahead) || atomic_load(&j->full) != full)
             waitpoint_leave(&j->keeper);
         else
             waitpoint_sleep(&j->keeper, seen, until);

@@ -351,6 +351,9 @@ int32_t event_batch_number(const struct aw_event *e, uint32_t number, uint64_t *
     case AW_NUMBER_DIFF_TRUNCATED:
         *ret = (h->flags & RECORD_DIFF_TRUNCATED) != 0;
         return AW_OK;
+    case AW_NUMBER_STREAM:
+        *ret = h->stream;
+        return AW_OK;
     default:
         return AW_E_NOTFOUND;
     }

@@ -221,16 +221,19 @@ int verifier_create(const struct aw_verify_options *options, struct verifier **r
     v->holding = true;
     v->most_findings = v->options.max_findings < HELD_MAX ? v->options.max_findings : HELD_MAX;
     v->replays = verify_replays_create();
+    v->floors = verify_floors_create();
     int rc = AW_SUCCESS;
-    if (v->options.flags & ~(AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL | AW_VERIFY_VIEWS))
+    if (v->options.flags & ~(AW_VERIFY_COMPLETE | AW_VERIFY_PARTIAL | AW_VERIFY_VIEWS | AW_VERIFY_MIDCHAIN))
         rc = diag_problem(AW_ERR_USAGE, "flags", "unknown bits in the flags of aw_verify_options");
     else if ((v->options.flags & AW_VERIFY_COMPLETE) && (v->options.flags & AW_VERIFY_PARTIAL))
         rc = diag_problem(AW_ERR_USAGE, "flags", "a trail is either complete or partial, not both");
+    else if ((v->options.flags & AW_VERIFY_COMPLETE) && (v->options.flags & AW_VERIFY_MIDCHAIN))
+        rc = diag_problem(AW_ERR_USAGE, "flags", "a trail is either complete or begins in mid-chain, not both");
     else if (ids_random(v->scope_key, sizeof v->scope_key) != 0 || ids_random(v->seen_key, sizeof v->seen_key) != 0)
         rc = diag_problem(AW_ERR_IO, "", "no random bytes from the kernel");
     if (rc == AW_SUCCESS)
         rc = verify_parse_expected(v);
-    if (rc == AW_SUCCESS && !v->replays)
+    if (rc == AW_SUCCESS && (!v->replays || !v->floors))
         rc = diag_problem(AW_ERR_NOMEM, "", "out of memory");
     if (rc == AW_SUCCESS && verify_checker_init(&v->checker, v->scope_key, v->seen_key) != 0)
         rc = diag_problem(AW_ERR_IO, "", "the crypto library refuses SHA-256, or there is no memory");
@@ -258,6 +261,7 @@ void verifier_destroy(struct verifier *v)
     verify_seen_clear(&v->seen);
     verify_streams_clear(&v->streams);
     verify_replays_destroy(v->replays);
+    verify_floors_destroy(v->floors);
     free(v->unsealed_location);
     free(v->expected);
     free(v->expect_text);
@@ -312,8 +316,7 @@ int verifier_feed(struct verifier *v, struct aw_str json, struct aw_str location
     return AW_SUCCESS;
 }
 
-/* Everything fed so far is linked. */
-static int drain(struct verifier *v)
+int verify_drain(struct verifier *v)
 {
     struct verify_pool *pool = v->pool;
     if (v->failed == 0 && pool_at(pool, pool->head)->count > 0)
@@ -327,11 +330,14 @@ int verifier_again(struct verifier **verifier, bool *ret_again)
 {
     struct verifier *v = *verifier, *next;
     *ret_again = false;
-    if (drain(v) != 0)
+    if (verify_drain(v) != 0)
         return v->failed;
     bool too_many = v->findings > v->most_findings && v->most_findings < v->options.max_findings;
-    if (!v->holding || (!too_many && !verify_replay_wants_second(v)))
+    if (!v->holding)
         return AW_SUCCESS;
+    bool floors = verify_retention_wants_second(v);
+    if (v->failed != 0 || (!too_many && !floors && !verify_replay_wants_second(v)))
+        return v->failed;
     int rc = verifier_create(&v->options, &next);
     if (rc == AW_SUCCESS && v->one_stream)
         verifier_set_stream(next, v->stream);
@@ -341,6 +347,7 @@ int verifier_again(struct verifier **verifier, bool *ret_again)
     next->most_findings = next->options.max_findings;
     verify_replay_begin_second(next, v->replays);
     v->replays = NULL;
+    verify_retention_begin_second(next, v);
     verifier_destroy(v);
     *verifier = next;
     *ret_again = true;
@@ -349,7 +356,7 @@ int verifier_again(struct verifier **verifier, bool *ret_again)
 
 int verifier_unreadable(struct verifier *v, const char *location, const char *reason)
 {
-    if (drain(v) != 0)
+    if (verify_drain(v) != 0)
         return v->failed;
     verify_find(v, AW_FINDING_UNREADABLE, NULL, location, (struct aw_str){"", 0}, NULL, NULL,
                 "the store could not be read: %s", reason);
@@ -390,7 +397,7 @@ int verifier_difference(struct verifier *v, const struct verify_compared *c, int
 
 int verifier_finish(struct verifier *v, struct aw_verify_report *report)
 {
-    if (drain(v) != 0)
+    if (verify_drain(v) != 0)
         return v->failed;
     verify_finish_findings(v);
     return verify_finish_reports(v, report);

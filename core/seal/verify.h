@@ -38,14 +38,25 @@ int verifier_create(const struct aw_verify_options *options, struct verifier **r
 /* From now on an event of another stream is a finding: the trail is that of one slot. */
 void verifier_set_stream(struct verifier *verifier, uint32_t stream);
 
+/* For making the record of a retention, before the first row: what of the stream has a lower seq is left out of
+ * account. Of such a reading only verifier_chains() is of use. */
+int verifier_set_floor(struct verifier *verifier, uint32_t stream, uint64_t seq);
+/* Then, after the last row: the stream's newest seq, how many of its chains go on in the middle at the floor, and the
+ * record's chainsHash (32 bytes). */
+int verifier_chains(struct verifier *verifier, uint32_t stream, uint64_t *ret_newest_seq, uint64_t *ret_count,
+                    uint8_t *ret_hash);
+/* After verifier_finish(): how many events of the stream were removed, by the record that counts; *ret_below: of those,
+ * how many are there all the same. */
+uint64_t verifier_removed(struct verifier *verifier, uint32_t stream, uint64_t *ret_below);
+
 /* One row: everything is copied. location is for people; seq is the store's own number of the row, 0 = unknown.
  * AW_ERR_NOMEM, AW_ERR_IO (the crypto library failed): verification cannot go on. */
 int verifier_feed(struct verifier *verifier, struct aw_str json, struct aw_str location, uint64_t seq);
 
 /* Between the last row and verifier_finish(). *ret_again: all rows are to be fed once more, from the first one on,
- * since events stand out of place of which records further on may say that they are replayed dead letters. *verifier is
- * then another one. A first reading gives no finding before verifier_finish(), and describes 8,192 at most: without
- * this call the rest is only counted. */
+ * since events stand out of place of which records further on may say that they are replayed dead letters, or a
+ * retention was stopped half-way. *verifier is then another one. A first reading gives no finding before
+ * verifier_finish(), and describes 8,192 at most: without this call the rest is only counted. */
 int verifier_again(struct verifier **verifier, bool *ret_again);
 
 /* The store failed at this place: a finding; feeding may go on behind it. */

@@ -9,6 +9,7 @@
 
 #include "base/diag.h"
 #include "event/replay_event.h"
+#include "event/retention_event.h"
 #include "event/view.h"
 #include "seal/verify_impl.h"
 
@@ -25,13 +26,23 @@ int verify_checker_init(struct verify_checker *checker, const uint8_t scope_key[
     memset(checker, 0, sizeof *checker);
     memcpy(checker->scope_key, scope_key, sizeof checker->scope_key);
     memcpy(checker->seen_key, seen_key, sizeof checker->seen_key);
-    return hash_sha256_create(&checker->sha);
+    for (size_t i = 0; i < VERIFY_PAIR; i++) {
+        int rc = hash_sha256_create(&checker->payload[i].sha);
+        if (rc < 0) {
+            verify_checker_clear(checker);
+            return rc;
+        }
+    }
+    return 0;
 }
 
 void verify_checker_clear(struct verify_checker *checker)
 {
-    hash_sha256_destroy(checker->sha);
-    free(checker->scratch);
+    for (size_t i = 0; i < VERIFY_PAIR; i++) {
+        if (checker->payload[i].sha)
+            hash_sha256_destroy(checker->payload[i].sha);
+        free(checker->payload[i].bytes);
+    }
     memset(checker, 0, sizeof *checker);
 }
 
@@ -129,19 +140,18 @@ static bool decode_hash(struct aw_str hex, uint8_t out[VERIFY_HASH], bool *ret_s
 }
 
 /* payload = {"event":E} or {"event":E,"prevHash":"P"}; gathered first, because one long update is faster than six. */
-static bool hash_payload(struct verify_checker *c, const struct stored_event *ev, const char *prev_hex,
-                         uint8_t out[VERIFY_HASH])
+static bool gather(struct verify_payload *pl, const struct stored_event *ev, const char *prev_hex)
 {
     size_t need = ev->prefix.len + ev->suffix.len + PAYLOAD_EXTRA;
-    if (need > c->scratch_size) {
+    if (need > pl->size) {
         size_t size = need + need / 2;
-        char *bigger = realloc(c->scratch, size);
+        char *bigger = realloc(pl->bytes, size);
         if (!bigger)
             return false;
-        c->scratch = bigger;
-        c->scratch_size = size;
+        pl->bytes = bigger;
+        pl->size = size;
     }
-    char *p = c->scratch;
+    char *p = pl->bytes;
     memcpy(p, PAYLOAD_HEAD, sizeof PAYLOAD_HEAD - 1);
     p += sizeof PAYLOAD_HEAD - 1;
     memcpy(p, ev->prefix.ptr, ev->prefix.len);
@@ -159,8 +169,21 @@ static bool hash_payload(struct verify_checker *c, const struct stored_event *ev
     } else {
         *p++ = '}';
     }
-    return hash_sha256_begin(c->sha) && hash_sha256_update(c->sha, c->scratch, (size_t)(p - c->scratch)) &&
-           hash_sha256_finish(c->sha, out);
+    pl->len = (size_t)(p - pl->bytes);
+    return true;
+}
+
+static bool hash_one(struct verify_payload *pl, uint8_t out[VERIFY_HASH])
+{
+    return hash_sha256_begin(pl->sha) && hash_sha256_update(pl->sha, pl->bytes, pl->len) &&
+           hash_sha256_finish(pl->sha, out);
+}
+
+static bool hash_both(struct verify_payload *a, struct verify_payload *b)
+{
+    return hash_sha256_begin(a->sha) && hash_sha256_begin(b->sha) &&
+           hash_sha256_update_two(a->sha, a->bytes, a->len, b->sha, b->bytes, b->len) &&
+           hash_sha256_finish(a->sha, a->row->computed) && hash_sha256_finish(b->sha, b->row->computed);
 }
 
 /* ---- the row ---- */
@@ -255,6 +278,30 @@ static bool check_view(struct verify_batch *batch, struct verify_row *row)
     return rc == AW_SUCCESS;
 }
 
+/* Is it one of our own, by which others are judged? */
+static void note_record(struct verify_row *row, struct aw_str action)
+{
+    static const struct aw_str own = {REPLAY_EVENT_OWN, sizeof REPLAY_EVENT_OWN - 1};
+    if (AW_LIKELY(action.len <= own.len || memcmp(action.ptr, own.ptr, own.len) != 0))
+        return;
+    row->replay_record = base_str_eq(action, base_str(REPLAY_EVENT_ACTION));
+    row->retention_record =
+        base_str_eq(action, base_str(RETENTION_EVENT_ACTION)) || base_str_eq(action, base_str(RETENTION_EVENT_BEGIN));
+}
+
+/* The row's content has the hash `computed`. */
+static void settle(const struct verify_checker *c, struct verify_row *row)
+{
+    if (!row->chainable)
+        memcpy(row->hash, row->computed, VERIFY_HASH); /* the best guess for what follows */
+    row->edited = memcmp(row->hash, row->computed, VERIFY_HASH) != 0;
+    row->replay_record = row->replay_record && !row->edited;
+    row->retention_record = row->retention_record && !row->edited;
+    row->fingerprint = verify_fingerprint(c->seen_key, row->hash);
+    row->state = VERIFY_SEALED;
+}
+
+/* All but the hash: its payload is gathered. */
 static void check_row(struct verify_checker *c, struct verify_batch *batch, struct verify_row *row)
 {
     struct stored_event ev;
@@ -281,23 +328,41 @@ static void check_row(struct verify_checker *c, struct verify_batch *batch, stru
     }
     check_integrity(row, &ev, &prev_hex);
     row->by_reference = ev.is_view && !ev.view_fault && ev.view_fields > 0;
-    if (row->by_reference)
+    if (AW_UNLIKELY(row->by_reference)) {
         memcpy(row->computed, row->hash, VERIFY_HASH);
-    else if (!hash_payload(c, &ev, prev_hex, row->computed))
+        settle(c, row);
+        if (!check_view(batch, row))
+            row->state = VERIFY_FAILED;
         return;
-    if (!row->chainable)
-        memcpy(row->hash, row->computed, VERIFY_HASH); /* the best guess for what follows */
-    row->edited = memcmp(row->hash, row->computed, VERIFY_HASH) != 0;
-    row->replay_record = !row->edited && !row->by_reference && !row->why && row->seq != 0 &&
-                         base_str_eq(ev.action, base_str(REPLAY_EVENT_ACTION));
-    row->fingerprint = verify_fingerprint(c->seen_key, row->hash);
-    row->state = AW_UNLIKELY(row->by_reference) && !check_view(batch, row) ? VERIFY_FAILED : VERIFY_SEALED;
+    }
+    if (!row->why && row->seq != 0)
+        note_record(row, ev.action);
+    struct verify_payload *pl = &c->payload[c->gathered];
+    if (!gather(pl, &ev, prev_hex))
+        return;
+    pl->row = row;
+    c->gathered++;
+}
+
+/* Hashes what was gathered: two payloads at once take little longer than one. */
+static void hash_gathered(struct verify_checker *c)
+{
+    struct verify_payload *pl = c->payload;
+    bool good = c->gathered == VERIFY_PAIR ? hash_both(&pl[0], &pl[1])
+                                           : c->gathered == 0 || hash_one(&pl[0], pl[0].row->computed);
+    for (size_t i = 0; i < c->gathered && good; i++)
+        settle(c, pl[i].row);
+    c->gathered = 0;
 }
 
 void verify_check_batch(struct verify_checker *checker, struct verify_batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++)
+    for (size_t i = 0; i < batch->count; i++) {
         check_row(checker, batch, &batch->rows[i]);
+        if (checker->gathered == VERIFY_PAIR)
+            hash_gathered(checker);
+    }
+    hash_gathered(checker);
 }
 
 bool verify_check_as_successor(struct verify_checker *checker, const struct verify_batch *batch,
@@ -311,5 +376,5 @@ bool verify_check_as_successor(struct verify_checker *checker, const struct veri
         return false;
     }
     hash_hex(prev, VERIFY_HASH, hex);
-    return hash_payload(checker, &ev, hex, ret);
+    return gather(&checker->payload[0], &ev, hex) && hash_one(&checker->payload[0], ret);
 }

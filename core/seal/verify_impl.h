@@ -38,6 +38,7 @@ struct verify_row {
     bool chainable;        /* hash can be used for linking */
     bool has_signature;
     bool replay_record;        /* an intact event that says which dead letters are replayed */
+    bool retention_record;     /* one that says where streams begin */
     bool view;                 /* says that it is a view */
     bool by_reference;         /* and that fields were changed: the content cannot be hashed again */
     uint32_t view_fields;      /* how many */
@@ -72,11 +73,19 @@ struct verify_batch {
     struct verify_row rows[VERIFY_BATCH_ROWS];
 };
 
-/* What one thread needs for checking. */
-struct verify_checker {
+/* What is hashed of a row. */
+struct verify_payload {
+    struct verify_row *row;
     struct hash_sha256 *sha;
-    char *scratch;
-    size_t scratch_size;
+    char *bytes;
+    size_t len, size;
+};
+
+/* What one thread needs for checking. */
+#define VERIFY_PAIR 2 /* rows that are hashed at once */
+struct verify_checker {
+    struct verify_payload payload[VERIFY_PAIR];
+    size_t gathered; /* payloads that wait */
     uint8_t scope_key[16];
     uint64_t seen_key[4];
 };
@@ -138,7 +147,12 @@ struct verify_scope;
 /* What one slot sealed: its seqs are its own. */
 struct verify_stream {
     uint32_t number;
-    struct verify_seqs seqs;
+    struct verify_seqs seqs;          /* from the floor on */
+    uint8_t low_hash[VERIFY_HASH];    /* of the event seqs.low */
+    const struct verify_floor *floor; /* verify_retention.c's */
+    uint64_t floor_seq;               /* second reading: what is below it is not missed; 0 = none */
+    uint8_t floor_hash[VERIFY_HASH];  /* of the event floor_seq; zeros: not there */
+    uint64_t below;                   /* events that stand below it all the same */
 };
 struct verify_streams {
     struct verify_stream **list;
@@ -211,6 +225,9 @@ struct verify_scope {
     uint8_t first_hash[VERIFY_HASH];
     uint8_t first_prev[VERIFY_HASH]; /* !origin: what the first row follows */
     uint64_t first_seq, last_seq;
+    bool begun, begin_origin; /* its first event from the stream's floor on; begin_origin: has no predecessor */
+    uint64_t begin_seq;
+    uint8_t begin_prev[VERIFY_HASH];
     uint64_t head_seq; /* of the head, 0 = unknown */
     uint64_t last_ordinal;
     char *first_location, *last_location;
@@ -278,6 +295,7 @@ struct verifier {
     bool holding;           /* first reading: no finding is given yet, since a second one may explain it */
     uint64_t most_findings; /* that are described in this reading */
     struct verify_replays *replays;
+    struct verify_floors *floors;
 };
 
 static inline bool verify_same(const uint8_t *a, const uint8_t *b)
@@ -285,6 +303,8 @@ static inline bool verify_same(const uint8_t *a, const uint8_t *b)
     return memcmp(a, b, VERIFY_HASH) == 0;
 }
 
+/* Everything fed so far is linked (verify.c). */
+int verify_drain(struct verifier *v);
 /* Links one checked batch. AW_SUCCESS or AW_ERR_*. */
 int verify_link_batch(struct verifier *v, struct verify_batch *batch);
 
@@ -338,6 +358,21 @@ void verify_replay_finish(struct verifier *v); /* finds what was not replayed af
 /* How many events stand late by records, and of which sink. */
 uint64_t verify_replay_accepted(const struct verifier *v, char *ret_sink, size_t size);
 void verify_replay_warn(const struct verifier *v);
+
+/* ---- streams that begin later (verify_retention.c) ---- */
+
+struct verify_floors *verify_floors_create(void); /* NULL without memory */
+void verify_floors_destroy(struct verify_floors *floors);
+/* A row that says where streams begin; in_place: as of a replay's record. */
+void verify_retention_record(struct verifier *v, const struct verify_batch *batch, const struct verify_row *row,
+                             bool in_place);
+/* Before the row's seq is added to its stream's. false: it is below the floor, and is not. */
+bool verify_retention_row(struct verify_scope *s, struct verify_stream *stream, const struct verify_row *row);
+bool verify_retention_wants_second(struct verifier *v);
+void verify_retention_begin_second(struct verifier *next, struct verifier *v); /* takes over what v gathered */
+void verify_retention_finish(struct verifier *v);                              /* finds begins that no record covers */
+void verify_retention_report(const struct verifier *v, struct aw_verify_report *report);
+void verify_retention_warn(const struct verifier *v);
 
 /* ---- findings and reports (verify_report.c) ---- */
 

@@ -189,7 +189,8 @@ static void check_seq(struct verifier *v, struct verify_scope *s, const struct v
     struct verify_stream *stream = v->options.flags & AW_VERIFY_PARTIAL ? NULL : verify_stream_get(v, row->stream);
     /* A replayed event of before the trail's begin does not make that begin earlier. */
     bool outside = stream && late && !(v->options.flags & AW_VERIFY_COMPLETE) && row->seq < stream->seqs.low;
-    bool fresh = !stream || outside || verify_seqs_add(&stream->seqs, row->seq);
+    bool below = stream && !outside && !verify_retention_row(s, stream, row);
+    bool fresh = !stream || outside || below || verify_seqs_add(&stream->seqs, row->seq);
     if (faulty)
         return;
     if (!fresh) {
@@ -285,6 +286,8 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
     check_seq(v, s, batch, row, faulty, result == LINK_LATE, result == LINK_FITS ? before : 0);
     if (AW_UNLIKELY(row->replay_record) && !faulty)
         verify_replay_record(v, (struct aw_str){batch->bytes + row->json_at, row->json_len}, result == LINK_FITS);
+    if (AW_UNLIKELY(row->retention_record) && !faulty)
+        verify_retention_record(v, batch, row, result == LINK_FITS);
     if (s->expecting && !faulty)
         check_expected(v, s, row);
     verify_seen_add(&v->seen, row->fingerprint, s->index, row->ordinal);
@@ -294,7 +297,8 @@ static void link_sealed(struct verifier *v, struct verify_scope *s, const struct
 static void use_store_seq(struct verifier *v, const struct verify_row *row)
 {
     struct verify_streams *s = &v->streams;
-    if (row->store_seq != 0 && s->count > 0) /* whose it was is not known: the one of its neighbour, most likely */
+    /* whose it was is not known: the one of its neighbour, most likely */
+    if (row->store_seq != 0 && s->count > 0 && row->store_seq >= s->list[s->last]->floor_seq)
         (void)verify_seqs_add(&s->list[s->last]->seqs, row->store_seq); /* a repetition says nothing about this row */
 }
 

@@ -290,6 +290,7 @@ static void finish_warnings(const struct verifier *v)
     for (size_t i = 0; i < v->scopes.count; i++)
         bare += !v->scopes.list[i]->expecting;
     verify_replay_warn(v);
+    verify_retention_warn(v);
     if (v->with_signature > 0)
         diag_problem(0, "", "%llu events carry signatures, which this version does not check",
                      (unsigned long long)v->with_signature);
@@ -328,6 +329,7 @@ void verify_finish_findings(struct verifier *v)
     finish_unsealed(v);
     finish_complete(v);
     verify_streams_finish(v);
+    verify_retention_finish(v);
     for (size_t i = 0; i < v->expected_count; i++)
         finish_one_expected(v, &v->expected[i]);
     verify_flush(v, true);
@@ -399,6 +401,7 @@ int verify_finish_reports(struct verifier *v, struct aw_verify_report *report)
         .by_form = v->by_form,
     };
     r.replayed = verify_replay_accepted(v, r.replayed_sink, sizeof r.replayed_sink);
+    verify_retention_report(v, &r);
     memcpy(report, &r, report->struct_size < sizeof r ? report->struct_size : sizeof r);
     return v->failed;
 }

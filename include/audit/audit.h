@@ -39,6 +39,7 @@ extern "C" {
 #define AW_ERR_USAGE (-12)    /* a parameter makes no sense */
 #define AW_ERR_NOTFOUND (-13) /* the named thing does not exist; also: no more rows */
 #define AW_ERR_FORK (-14)     /* this process is a fork of the one that opened the logger */
+#define AW_ERR_FINDINGS (-15) /* a trail has findings: nothing was done to it */
 
 /* "INVALID_EVENT" for AW_ERR_INVALID_EVENT, … ; "SUCCESS"; "UNKNOWN". Static. */
 AW_API const char *aw_error_name(int code);
@@ -158,6 +159,19 @@ AW_API int aw_log_in(struct aw_logger *logger, const struct aw_context *context,
 AW_API int aw_log_json(struct aw_logger *logger, const char *json, size_t len, struct aw_receipt *receipt);
 AW_API int aw_log_json_in(struct aw_logger *logger, const struct aw_context *context, const char *json, size_t len,
                           struct aw_receipt *receipt);
+
+/* One event of a batch: a JSON object. By value, frozen for ever. */
+struct aw_json {
+    const char *json;
+    size_t len;
+};
+/* Takes events as aw_log_json_in() does, one after the other, in less time. Stops behind the first one that there is
+ * something to say of, so that aw_problems() is about it alone: *ret_taken is how many came before it and were taken,
+ * the result is its own. AW_SUCCESS means that it was taken, too, with the warnings in aw_problems(), or that all were;
+ * *ret_taken counts it then. Go on with what follows it. context may be NULL; so may receipts, which else has count
+ * members, struct_size set in the first: all have its size. */
+AW_API int aw_log_json_batch(struct aw_logger *logger, const struct aw_context *context, const struct aw_json *events,
+                             size_t count, struct aw_receipt *receipts, size_t *ret_taken);
 
 /* Waits until every event accepted before the call is on disk (fdatasync) in the journal. */
 AW_API int aw_sync(struct aw_logger *logger, int timeout_ms);
@@ -363,6 +377,12 @@ struct aw_verify_report {
      * name them and the sink. Cut where it is longer. */
     uint64_t replayed;
     char replayed_sink[72];
+    /* Events that are gone since a retention removed them, by the sealed record that the trail's beginning agrees with;
+     * what occurred before that time; of which sink, and where the record is. 0 and "": none. Cut where longer. */
+    uint64_t removed;
+    int64_t removed_before_ns;
+    char removed_sink[72];
+    char removed_record[200];
 };
 struct aw_verify_options {
     uint32_t struct_size;
@@ -385,13 +405,98 @@ struct aw_verify_options {
      * of its place. */
     const char *sink;
 };
+/* Without AW_VERIFY_COMPLETE, PARTIAL or MIDCHAIN, a trail must begin at its first event, or where a sealed record of
+ * auditwell says (retention; a sink that is not given everything from the first event on). */
 #define AW_VERIFY_COMPLETE (1u << 0) /* every chain must begin at its origin */
 #define AW_VERIFY_PARTIAL (1u << 1)  /* an excerpt (one tenant, a time range): gaps between seqs are not findings */
 /* The trail may hold views from one of its ends on (the sink's pii was changed once): without it they are findings when
  * they stand among full events. */
 #define AW_VERIFY_VIEWS (1u << 2)
+#define AW_VERIFY_MIDCHAIN (1u << 3) /* it may begin anywhere, as one file of several does; all else is checked */
 /* AW_SUCCESS when the whole store was read, whatever the verdict; callbacks come from the calling thread. */
 AW_API int aw_verify(struct aw_store *store, const struct aw_verify_options *options, struct aw_verify_report *report);
+
+/* ---- looking after stores ----------------------------------------------------------------------------------------
+ * All three take sinks of a configuration by name, or all of it. A sink whose plugin has no such extension is passed
+ * over, or with its name given AW_ERR_USAGE. Stores that each slot has for itself (AW_OPT_PER_SLOT) are taken one by
+ * one. What callbacks are given is valid during the call. */
+struct aw_sinks_options {
+    uint32_t struct_size;
+    uint32_t flags;          /* AW_SINKS_* */
+    const char *config_path; /* as in aw_open_options */
+    const char *config_text;
+    const char *sink; /* NULL: every one that is enabled */
+    aw_diag_fn diag;  /* told what plugins log; may be NULL */
+    void *diag_arg;
+};
+struct aw_sink_state {
+    uint32_t struct_size;
+    int32_t code;             /* AW_SUCCESS, or what came of it: AW_ERR_* */
+    const char *sink, *where; /* its name; "audit.conf:12" */
+    const char *plugin;
+    uint32_t slot, per_slot; /* of which slot; 1: the others have stores of their own */
+    const char *message;     /* why: one sentence; "" */
+};
+/* Asks each store itself whether delivery would work, without storing or making anything. fn is called for each with
+ * AW_SUCCESS; AW_ERR_CONFIG: somebody has to change something; AW_ERR_IO, AW_ERR_TIMEOUT: it cannot be reached now
+ * (events would wait in the journal); AW_ERR_NOTFOUND: its plugin cannot be asked. AW_SUCCESS whatever is found. */
+AW_API int aw_sinks_probe(const struct aw_sinks_options *options, int timeout_ms,
+                          void (*fn)(void *arg, const struct aw_sink_state *state), void *arg);
+
+#define AW_SINKS_DRY_RUN (1u << 0) /* migrate: only tell the steps */
+/* Makes in each store what its sink needs, or brings an older layout up to date. step is called for each step before it
+ * is done, then once with text NULL when the store is up to date (or would be), or with what went wrong in state. The
+ * first failure's code. */
+AW_API int aw_sinks_migrate(const struct aw_sinks_options *options,
+                            void (*step)(void *arg, const struct aw_sink_state *state, const char *text), void *arg);
+
+#define AW_RETENTION_APPLY (1u << 0)    /* do it; else only tell what would go */
+#define AW_RETENTION_FINDINGS (1u << 1) /* in spite of findings; the record says so */
+/* What becomes of one stream (events of one slot) of a store. */
+struct aw_retention_stream {
+    uint32_t struct_size;
+    uint32_t stream;
+    const char *sink;
+    uint32_t slot, per_slot;      /* as in aw_sink_state */
+    uint64_t count, bytes;        /* events that can go; about how much they take up, 0 = unknown */
+    uint64_t first_seq, last_seq; /* of those; 0 = none */
+    int64_t first_ns, last_ns;    /* earliest and latest occurredAt of those */
+    uint64_t keep_seq;            /* the lowest that stays */
+    int64_t keep_ns;
+    uint64_t findings; /* of the store */
+};
+struct aw_retention_options {
+    uint32_t struct_size;
+    uint32_t flags;          /* AW_RETENTION_* */
+    const char *config_path; /* as in aw_open_options */
+    const char *config_text;
+    const char *sink;   /* NULL: every one that can do it */
+    const char *before; /* events that occurred before this time, as `since` of struct aw_filter ("90d") */
+    int32_t timeout_ms; /* for the sink to take the record; -1 = for ever */
+    uint32_t reserved;  /* 0 */
+    aw_diag_fn diag;
+    void *diag_arg;
+    void (*on_stream)(void *arg, const struct aw_retention_stream *stream); /* before anything of its store goes */
+    void (*on_finding)(void *arg, const struct aw_finding *finding);
+    void (*on_progress)(void *arg, uint64_t events, uint64_t bytes, uint64_t bytes_total); /* of verifying */
+    void *arg;
+};
+struct aw_retention_report {
+    uint32_t struct_size; /* set by the caller */
+    uint32_t stores;      /* looked at */
+    uint64_t count;       /* events that can go */
+    uint64_t removed;
+    uint64_t records; /* sealed */
+    uint64_t findings;
+};
+/* Removes the oldest events of stores: of each stream those below the first one that did not occur before the time, as
+ * far as the store can cut there. Each store is verified first; then, with AW_RETENTION_APPLY, an event
+ * "auditwell.retention" that says what goes is sealed in a slot of its own, or by the process that has the store's
+ * slot, and when the sink has it the events are removed. aw_verify() knows by it why the trail begins later. Wherever
+ * this is interrupted the trail verifies, and the next call goes on. AW_ERR_FINDINGS: a store has findings, and nothing
+ * of it was removed; AW_ERR_BUSY: another retention is under way; AW_ERR_TIMEOUT, AW_ERR_IO: the record was not taken,
+ * or the store failed. Other stores are still seen to. */
+AW_API int aw_retention(const struct aw_retention_options *options, struct aw_retention_report *report);
 
 /* ---- dead letters ------------------------------------------------------------------------------------------------
  * Events that a sink refused for good are kept in JOURNAL/deadletter/SINK.jsonl, a file of chained lines. A handle

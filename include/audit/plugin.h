@@ -146,6 +146,7 @@ struct aw_context; /* an audit context, written through host->ctx_set */
 #define AW_NUMBER_SEALED_NS 203          /* when the host sealed the event, same epoch */
 #define AW_NUMBER_METADATA_TRUNCATED 204 /* 0 or 1 */
 #define AW_NUMBER_DIFF_TRUNCATED 205     /* 0 or 1 */
+#define AW_NUMBER_STREAM 206             /* integrity.stream: seqs and chains are per stream; 0: none is named */
 
 /* ---- configuration schema ----------------------------------------------------------------------------------------
  * A plugin declares its options; the host parses audit.conf, applies defaults, checks types and ranges, resolves
@@ -411,9 +412,10 @@ struct aw_sink_probe {
     uint32_t struct_size;
     uint32_t reserved;
     /* [control] On a created instance that was not started. Connects and authenticates, and looks whether the table,
-     * stream or topic is there, fits, and may be written; stores nothing, creates nothing, disturbs no writer. Returns
-     * by the deadline. AW_OK; AW_E_CONFIG: somebody has to change something, and the error text says what;
-     * AW_E_UNAVAILABLE, AW_E_TIMEOUT: cannot be reached now. */
+     * stream or topic is there, fits, and may be written; stores nothing, creates nothing, disturbs no writer, and
+     * takes one in another process for no failure. Returns by the deadline. AW_OK, also when start() would make what
+     * is missing; AW_E_CONFIG: somebody has to change something, and the error text says what; AW_E_UNAVAILABLE,
+     * AW_E_TIMEOUT, AW_E_RETRY: cannot be reached now. */
     int32_t (*probe)(void *sink, uint64_t deadline_ns);
     /* ABI 1.0 ends here */
 };
@@ -421,48 +423,53 @@ struct aw_sink_probe {
 /* Making in a store what write() needs, or bringing an older layout up to date, for `auditwell migrate`: it may need
  * more rights than writing. Since 1.0. */
 #define AW_EXT_SINK_MIGRATE "auditwell.sink.migrate/1"
-#define AW_MIGRATE_DRY_RUN (1u << 0) /* only tell the steps */
+#define AW_MIGRATE_DRY_RUN (1u << 0) /* only tell the steps; changes nothing, needs no more than reading */
 struct aw_sink_migrate {
     uint32_t struct_size;
     uint32_t reserved;
     /* [control] On a created instance that was not started. step() is called with each step, one line or statement,
      * before it is done; never called: all is up to date. What fails half-way changes nothing, or is gone on with by
-     * the next call. */
+     * the next call. AW_E_RETRY: a writer is in the way now. */
     int32_t (*migrate)(void *sink, uint32_t flags, void (*step)(void *arg, const char *text), void *arg);
     /* ABI 1.0 ends here */
 };
 
-/* Removing the oldest events of a store, for `auditwell retention`. The host asks for a plan, seals a record of what
- * will go, has it stored by this sink, and only then prunes; so that a trail without its beginning verifies, and one
- * whose beginning was cut off does not. Since 1.0. */
+/* Removing the oldest events of a store, for `auditwell retention`. What goes of a stream is all below one seq, so that
+ * one sealed record says of every chain where it may begin: seqs from there on have no gaps. The host asks for a plan,
+ * verifies the store, seals the record, has it stored by this sink, and only then prunes. Since 1.0. */
 #define AW_EXT_SINK_RETENTION "auditwell.sink.retention/1"
 
-/* The beginning of one chain: its oldest `count` stored events, without a gap. */
+/* One stream (what one slot sealed: integrity.stream, AW_NUMBER_STREAM) of a store. */
 struct aw_prune {
     uint32_t struct_size;
-    uint32_t reserved;
-    struct aw_str scope;  /* as AW_FIELD_SCOPE */
-    struct aw_str stream; /* integrity.stream of the chain; len 0: none */
-    uint64_t count;       /* >= 1 */
-    uint64_t first_seq;   /* integrity.seq of the first and of the last of them */
+    uint32_t stream;    /* 0: none is named in the events */
+    uint64_t count;     /* events that can go: with a seq below keep_seq; 0: none */
+    uint64_t bytes;     /* about what they take up in the store; 0: unknown */
+    uint64_t first_seq; /* lowest and highest of them; 0 when count is 0 */
     uint64_t last_seq;
-    int64_t first_ns, last_ns; /* occurredAt of the oldest and of the newest of them, as AW_NUMBER_OCCURRED_NS */
-    char first_hash[65];       /* integrity.hash of the first and of the last of them, NUL-terminated */
-    char last_hash[65];
-    char pad[6];
+    int64_t first_ns; /* earliest and latest occurredAt of them, as AW_NUMBER_OCCURRED_NS */
+    int64_t last_ns;
+    uint64_t keep_seq;  /* the lowest that stays: everything from it on does */
+    int64_t keep_ns;    /* its occurredAt: why it stays, unless the store cannot cut there */
+    char keep_hash[65]; /* its integrity.hash, NUL-terminated */
+    char pad[7];
     /* ABI 1.0 ends here */
 };
 struct aw_sink_retention {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [control] On a created instance that was not started; changes nothing. Calls found() once for each chain with
-     * events that occurred before before_ns and can go: the longest beginning of the chain in which all have, and which
-     * the store can remove (a file sink removes closed files only, a partitioned table whole partitions). What found()
-     * gets is valid during the call; it returns 0 to go on. The chain's newest event is never among them. */
+    /* [control] On a created instance that was not started; changes nothing. Calls found() once for each stream that
+     * the store holds, also when nothing of it can go. keep_seq is as high as it can be while every event below it
+     * occurred before before_ns and can be removed (a file sink removes closed files only, a partitioned table whole
+     * partitions). An event that says to occur in the future, after host->now_ns(), holds nothing back: it goes with
+     * its neighbours. A stream's newest event always stays. What found() gets is valid during the call; it returns 0
+     * to go on, else plan() returns AW_OK at once. */
     int32_t (*plan)(void *sink, int64_t before_ns, int32_t (*found)(void *arg, const struct aw_prune *), void *arg);
-    /* [control] Removes exactly the events of the plan, or fewer, never others; *ret_removed counts them. Chains that
-     * changed since (a hash or count that does not agree) are left alone, with a warning. Safe beside a writer in
-     * another process. After a failure a new plan goes on. */
+    /* [control] Removes what a plan said, or less, never more; *ret_removed counts events, also on failure. By rising
+     * seq: whenever it fails or dies, no event is there with a seq below one that went, unless it stands behind its
+     * place (a dead letter that was replayed). A stream whose event keep_seq does not have the hash keep_hash is left
+     * alone, with a warning. Safe beside a writer in another process, which it never keeps waiting for long. After a
+     * failure a new plan goes on. */
     int32_t (*prune)(void *sink, const struct aw_prune *const *prunes, size_t count, uint64_t *ret_removed);
     /* ABI 1.0 ends here */
 };

@@ -75,7 +75,7 @@ static double run_sqlite(struct bench *b, const char *sinks)
 
 void figures_sqlite(struct bench *b)
 {
-    static const struct figure f = {"sqlite_sink", "events/s", "bare insert loop, same rows and batch", 0.75, false};
+    static const struct figure f = {"sqlite_sink", "events/s", "bare insert loop, same rows and batch", 0.85, false};
     if (!bench_wants(b, "sqlite"))
         return;
     char text[1024], db[600], path[600];

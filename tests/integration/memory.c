@@ -141,6 +141,17 @@ static int way_json_in(struct aw_logger *logger, struct aw_context *context, str
     return aw_log_json_in(logger, context, json, n, NULL);
 }
 
+static int way_batch(struct aw_logger *logger, struct aw_context *context, struct aw_builder *builder, uint64_t number)
+{
+    char json[3][1024];
+    struct aw_json events[3];
+    size_t taken;
+    (void)builder;
+    for (size_t i = 0; i < 3; i++)
+        events[i] = (struct aw_json){json[i], rig_event(3 * number + i, NULL, json[i], sizeof json[i])};
+    return aw_log_json_batch(logger, context, events, 3, NULL, &taken);
+}
+
 static void fill(struct aw_builder *b, uint64_t number)
 {
     char id[24];
@@ -186,11 +197,9 @@ static int way_pushed(struct aw_logger *logger, struct aw_context *context, stru
     return rc;
 }
 
-static const struct way ways[] = {{"aw_log_json", way_json},
-                                  {"aw_log_json_in", way_json_in},
-                                  {"aw_log", way_builder},
-                                  {"aw_log_in", way_builder_in},
-                                  {"aw_log under a pushed context", way_pushed}};
+static const struct way ways[] = {{"aw_log_json", way_json},        {"aw_log_json_in", way_json_in},
+                                  {"aw_log_json_batch", way_batch}, {"aw_log", way_builder},
+                                  {"aw_log_in", way_builder_in},    {"aw_log under a pushed context", way_pushed}};
 
 #define WARM_UP 2000
 #define COUNTED 5000

@@ -84,6 +84,16 @@ sink_stage_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 sink_stage_t_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
 EXTRA_sink_stage_t_DEPENDENCIES = sink_file.la sink_sqlite.la sink_null.la
 
+check_PROGRAMS += sink_retention.t
+TESTS += sink_retention.t
+sink_retention_t_SOURCES = tests/integration/sinks/test_retention.c tests/integration/sinks/inject.c \
+	tests/integration/sinks/inject.h $(SINKTEST_HOST)
+sink_retention_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_retention_t_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+sink_retention_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+sink_retention_t_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
+EXTRA_sink_retention_t_DEPENDENCIES = sink_file.la sink_sqlite.la
+
 # Not a test: run ./bench_sinks [EVENTS] [RUNS].
 check_PROGRAMS += bench_sinks
 bench_sinks_SOURCES = tests/integration/sinks/bench_sinks.c $(SINKTEST_HOST)

@@ -16,6 +16,13 @@ test_logger_t_CFLAGS = $(UNIT_CFLAGS)
 test_logger_t_LDADD = $(UNIT_LIBS)
 TESTS += test_delivery.t test_logger.t
 
+check_PROGRAMS += test_batch.t
+test_batch_t_SOURCES = tests/unit/test_batch.c
+test_batch_t_CPPFLAGS = $(UNIT_CPPFLAGS)
+test_batch_t_CFLAGS = $(UNIT_CFLAGS)
+test_batch_t_LDADD = $(UNIT_LIBS)
+TESTS += test_batch.t
+
 check_PROGRAMS += test_together.t test_together_recovery.t
 TOGETHER_SUPPORT = tests/unit/together_support.c tests/unit/together_support.h
 test_together_t_SOURCES = tests/unit/test_together.c $(TOGETHER_SUPPORT)

@@ -81,7 +81,7 @@ static void sip_known_values(void)
     CU_ASSERT(memcmp(out, one, 16) == 0);
 }
 
-static void sha_and_hex(void)
+static void sha_vectors(void)
 {
     struct hash_sha256 *h;
     uint8_t out[32], back[32];
@@ -98,6 +98,49 @@ static void sha_and_hex(void)
     CU_ASSERT_FALSE(hash_unhex("0g", 2, back));
     CU_ASSERT_FALSE(hash_unhex("012", 3, back));
     hash_sha256_destroy(h);
+}
+
+static void sha_and_hex(void)
+{
+    sha_vectors();
+    hash_sha256_use_library(true);
+    sha_vectors();
+    hash_sha256_use_library(false);
+}
+
+/* Two messages at once give what OpenSSL gives one after the other: whatever is in hand, whatever the lengths. */
+static void sha_of_two(void)
+{
+    static uint8_t bytes[4096];
+    struct hash_sha256 *h[3];
+    uint64_t state = harness_seed();
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)harness_random(&state);
+    for (size_t i = 0; i < 3; i++) {
+        hash_sha256_use_library(i == 2);
+        CU_ASSERT_EQUAL_FATAL(hash_sha256_create(&h[i]), 0);
+    }
+    hash_sha256_use_library(false);
+    for (int round = 0; round < 5000; round++) {
+        size_t before[2], len[2], after[2];
+        uint8_t got[32], expected[32];
+        for (size_t i = 0; i < 2; i++) {
+            before[i] = harness_random(&state) % 130;
+            len[i] = harness_random(&state) % (round % 2 ? 200 : 2000);
+            after[i] = harness_random(&state) % 100;
+            CU_ASSERT(hash_sha256_begin(h[i]) && hash_sha256_update(h[i], bytes + 7 * i, before[i]));
+        }
+        CU_ASSERT(hash_sha256_update_two(h[0], bytes + 1000, len[0], h[1], bytes + 1500, len[1]));
+        for (size_t i = 0; i < 2; i++) {
+            CU_ASSERT(hash_sha256_update(h[i], bytes + 11 * i, after[i]) && hash_sha256_finish(h[i], got));
+            CU_ASSERT(hash_sha256_begin(h[2]) && hash_sha256_update(h[2], bytes + 7 * i, before[i]) &&
+                      hash_sha256_update(h[2], bytes + 1000 + 500 * i, len[i]) &&
+                      hash_sha256_update(h[2], bytes + 11 * i, after[i]) && hash_sha256_finish(h[2], expected));
+            CU_ASSERT(memcmp(got, expected, sizeof got) == 0);
+        }
+    }
+    for (size_t i = 0; i < 3; i++)
+        hash_sha256_destroy(h[i]);
 }
 
 static void time_round_trips(void)
@@ -293,7 +336,7 @@ static void diagnostics_are_one_line(void)
 HARNESS_MAIN("base", {"crc32c agrees with RFC 3720", crc_known_values},
              {"crc32c of every length agrees with its definition", crc_of_every_length},
              {"siphash-128 vectors", sip_known_values}, {"sha-256 and hex", sha_and_hex},
-             {"time round trips", time_round_trips}, {"RFC 3339 rules", time_text_rules},
-             {"time text of the usual form", time_text_usual_form}, {"uuid7 ids rise", uuids_rise},
-             {"a forked child makes other ids", forked_child_makes_other_ids}, {"files", files}, {"problems", problems},
-             {"diagnostics are one line", diagnostics_are_one_line})
+             {"SHA-256 of two messages at once", sha_of_two}, {"time round trips", time_round_trips},
+             {"RFC 3339 rules", time_text_rules}, {"time text of the usual form", time_text_usual_form},
+             {"uuid7 ids rise", uuids_rise}, {"a forked child makes other ids", forked_child_makes_other_ids},
+             {"files", files}, {"problems", problems}, {"diagnostics are one line", diagnostics_are_one_line})

@@ -151,6 +151,7 @@ static void test_numbers(void)
     CU_ASSERT_EQUAL_FATAL(event_batch_create(&batch), 0);
     struct sample s;
     make_sample(&s, 42, RECORD_METADATA_TRUNCATED);
+    s.head.stream = 3;
     CU_ASSERT_EQUAL(event_batch_add(batch, &s.view), 0);
     size_t n;
     const struct aw_event *e = event_batch_events(batch, &n)[0];
@@ -161,6 +162,7 @@ static void test_numbers(void)
     CU_ASSERT(h->event_number(e, AW_NUMBER_SEALED_NS, &v) == AW_OK && v == 77);
     CU_ASSERT(h->event_number(e, AW_NUMBER_METADATA_TRUNCATED, &v) == AW_OK && v == 1);
     CU_ASSERT(h->event_number(e, AW_NUMBER_DIFF_TRUNCATED, &v) == AW_OK && v == 0);
+    CU_ASSERT(h->event_number(e, AW_NUMBER_STREAM, &v) == AW_OK && v == 3);
     CU_ASSERT_EQUAL(h->event_number(e, 999, &v), AW_E_NOTFOUND);
     event_batch_destroy(batch);
     host_destroy(host);

@@ -175,7 +175,7 @@ static void tell(struct result *r, const struct aw_builder *b, int rc, const str
     size_t at = r->len;
     bool own_time = b->tree.slots[SLOT_OCCURRED_AT] != 0, own_id = b->tree.slots[SLOT_EVENT_ID] != 0;
     say(r, "%.*s\nintegrity at %u, flags %u, redactions %u, reserved %u, clock %d\n", (int)p->json_len, p->json,
-        p->integrity_at, p->flags, p->redactions, p->reserved, p->now_ns != 0);
+        p->integrity_at, p->flags, p->redactions, p->hashed, p->now_ns != 0);
     say(r, "scope %d %.*s\n", p->scope_is_tenant, (int)p->scope_value.len, p->scope_value.ptr);
     for (uint32_t i = 0; i < p->field_count; i++)
         say(r, "field %u at %u, %u bytes, flags %u\n", field_id(p->fields[i]), field_offset(p->fields[i]),

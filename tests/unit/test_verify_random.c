@@ -243,7 +243,7 @@ static void test_property(void)
     unsigned rounds = harness_slow() ? 1000 : 6000, tampered = 0;
     for (unsigned round = 0; round < rounds && CU_get_number_of_failures() < 20; round++) {
         struct trail t, bad;
-        struct trail_check check = {0, 1 + pick(&seed, 2), NULL, 0, NULL};
+        struct trail_check check = {AW_VERIFY_MIDCHAIN, 1 + pick(&seed, 2), NULL, 0, NULL};
         random_honest(&t, &seed, 60);
         const struct trail_result *r = trail_verify(&t, &check);
         CU_ASSERT(r->rc == AW_SUCCESS && r->report.verdict == 0);

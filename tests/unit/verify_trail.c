@@ -159,6 +159,68 @@ void trail_record(struct trail *t, unsigned scope, const char *sink, const struc
     free(tail);
 }
 
+static void unhex(const char *hex, unsigned char out[32])
+{
+    for (int i = 0; i < 32; i++) {
+        unsigned byte;
+        sscanf(hex + 2 * i, "%2x", &byte);
+        out[i] = (unsigned char)byte;
+    }
+}
+
+/* The chains that go on in the middle at keep_seq: how many, and their hash. Lines stand by rising seq but for replayed
+ * ones, which these trails do not have. */
+static unsigned begins(const struct trail *t, uint64_t keep_seq, char hash[65])
+{
+    bool begun[TRAIL_SCOPES] = {false};
+    unsigned char all[40 * TRAIL_SCOPES];
+    unsigned n = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        uint64_t seq = trail_seq(&t->lines[i]);
+        const char *prev = strstr(t->lines[i].text, "\"prevHash\":\"");
+        if (seq < keep_seq || begun[t->lines[i].scope])
+            continue;
+        begun[t->lines[i].scope] = true;
+        if (!prev)
+            continue;
+        for (int b = 0; b < 8; b++)
+            all[40 * n + (unsigned)b] = (unsigned char)(seq >> 8 * b);
+        unhex(prev + 12, all + 40 * n++ + 8);
+    }
+    sha256_hex((const char *)all, 40 * (size_t)n, hash);
+    return n;
+}
+
+void trail_retention(struct trail *t, unsigned scope, const char *sink, uint64_t keep_seq, int lie)
+{
+    char head[600], tail[1200], context[200], chains[65], keep[65] = "";
+    unsigned count = begins(t, keep_seq, chains);
+    for (size_t i = 0; i < t->count; i++)
+        if (trail_seq(&t->lines[i]) == keep_seq + (lie == TRAIL_LIE_HASH))
+            memcpy(keep, t->lines[i].hash, 65);
+    context_of(scope, (unsigned)t->next_seq, ":", ",", context, sizeof context);
+    snprintf(head, sizeof head,
+             "{\"action\":\"auditwell.%s\",\"actor\":{\"id\":\"auditwell\",\"type\":\"system\"},\"context\":%s,"
+             "\"eventId\":\"record-%llu\",",
+             lie == TRAIL_BEGIN ? "begin" : "retention", context, (unsigned long long)t->next_seq);
+    int n = snprintf(
+        tail, sizeof tail,
+        "\"metadata\":{\"retention\":{\"before\":\"2026-01-02T04:00:00.000Z\",\"sink\":\"%s\",\"streams\":[{", sink);
+    if (lie != TRAIL_NO_CHAINS && lie != TRAIL_BEGIN)
+        n += snprintf(tail + n, sizeof tail - (size_t)n, "\"chains\":%u,\"chainsHash\":\"%s\",",
+                      count + (lie == TRAIL_LIE_CHAINS), chains);
+    if (lie != TRAIL_BEGIN)
+        n += snprintf(tail + n, sizeof tail - (size_t)n, "\"keepHash\":\"%s\",", keep);
+    snprintf(tail + n, sizeof tail - (size_t)n,
+             "\"keepSeq\":%llu,\"newestSeq\":%llu,\"stream\":%u,\"total\":%llu}]}},\"outcome\":\"SUCCESS\","
+             "\"schemaVersion\":1}",
+             (unsigned long long)keep_seq - (lie == TRAIL_LIE_SEQ),
+             lie == TRAIL_BEGIN ? 0 : (unsigned long long)t->next_seq - 1, lie == TRAIL_LIE_STREAM ? 3u : 0u,
+             (unsigned long long)keep_seq - 1);
+    add_sealed(t, scope, head, tail, t->head[scope], t->next_seq++);
+    memcpy(t->head[scope], t->lines[t->count - 1].hash, 65);
+}
+
 void trail_forge(struct trail *t, unsigned scope, unsigned number, const char *prev, uint64_t seq)
 {
     char head[1024], tail[1024], payload[2400], integrity[400], line[4096], prev_member[100] = "", seq_member[40] = "",

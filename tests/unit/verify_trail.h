@@ -48,6 +48,16 @@ void trail_forge(struct trail *trail, unsigned scope, unsigned number, const cha
 /* Appends the sealed record of a replay of these lines (copies; of this trail or taken out of it). Canonical only. */
 void trail_record(struct trail *trail, unsigned scope, const char *sink, const struct trail_line *const *lines,
                   size_t count);
+/* Appends the sealed record of a retention by which all below keep_seq may go, as the trail is now. Lies where asked
+ * to.
+ */
+#define TRAIL_LIE_HASH 1   /* which event stays first */
+#define TRAIL_LIE_CHAINS 2 /* how chains begin */
+#define TRAIL_LIE_STREAM 3 /* of another stream */
+#define TRAIL_LIE_SEQ 4    /* one seq less goes */
+#define TRAIL_NO_CHAINS 5  /* no lie: of a trail that had findings */
+#define TRAIL_BEGIN 6      /* no lie: an auditwell.begin */
+void trail_retention(struct trail *trail, unsigned scope, const char *sink, uint64_t keep_seq, int lie);
 uint64_t trail_seq(const struct trail_line *line); /* integrity.seq, 0 = none */
 void trail_copy(struct trail *to, const struct trail *from);
 void trail_delete(struct trail *trail, size_t at);

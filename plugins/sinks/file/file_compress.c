@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef HAVE_ZSTD
@@ -76,13 +77,11 @@ static int pump(struct file_sink *s, ZSTD_CCtx *ctx, int in, int out)
     return r;
 }
 
-/* name -> tmp, with the size in the frame's head and a checksum at its end, owner, mode and time as before. */
-static int compress_to(struct file_sink *s, const char *name, const char *tmp)
+/* in -> tmp, with the size in the frame's head and a checksum at its end, owner, mode and time as before. */
+static int compress_to(struct file_sink *s, int in, const char *tmp)
 {
     struct stat st;
-    int in = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -1, r = 0;
-    if (in < 0)
-        return -errno;
+    int out = -1, r = 0;
     ZSTD_CCtx *ctx = ZSTD_createCCtx();
     if (ctx == NULL)
         r = -ENOMEM;
@@ -104,7 +103,6 @@ static int compress_to(struct file_sink *s, const char *name, const char *tmp)
             r = -errno;
     }
     ZSTD_freeCCtx(ctx);
-    close(in);
     if (out >= 0 && close(out) < 0 && r == 0)
         r = -errno;
     return r;
@@ -123,13 +121,32 @@ static bool already(const char *name, const char *zst)
     return n > 0 && stat(name, &st) == 0 && ZSTD_getFrameContentSize(head, (size_t)n) == (unsigned long long)st.st_size;
 }
 
+/* The lock is held until the file is compressed and gone: a retention in another process takes it before it removes a
+ * file, so that nothing comes back. -EWOULDBLOCK: one is about to; -ENOENT: it did. */
+static int open_locked(const char *name, int *ret)
+{
+    struct stat st;
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = 0;
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0)
+        r = -errno;
+    else if (st.st_nlink == 0)
+        r = -ENOENT;
+    if (r < 0)
+        close(fd);
+    else
+        *ret = fd;
+    return r;
+}
+
 static int compress_one(struct file_sink *s, const char *entry)
 {
     char *name = sf_join(s->at.dir, entry, ""), *zst = sf_join(s->at.dir, entry, ".zst"),
          *tmp = sf_join(s->at.dir, entry, ".zst.tmp");
-    int r = name == NULL || zst == NULL || tmp == NULL ? -ENOMEM : 0;
+    int in = -1, r = name == NULL || zst == NULL || tmp == NULL ? -ENOMEM : open_locked(name, &in);
     if (r == 0 && !already(name, zst)) {
-        r = compress_to(s, name, tmp);
+        r = compress_to(s, in, tmp);
         if (r == 0)
             r = sf_rename_new(tmp, zst); /* never over a file of that name that is not ours */
         if (r < 0)
@@ -141,12 +158,14 @@ static int compress_one(struct file_sink *s, const char *entry)
         r = -errno;
     if (r == 0)
         s->host->metric_add(s->host, s->metric_compressed, 1);
-    else if (r != -ECANCELED)
+    else if (r != -ECANCELED && r != -EWOULDBLOCK && r != -ENOENT)
         aw_host_log(s->host, AW_LOG_ERROR, "%s: cannot compress: %s; it stays as it is", entry, strerror(-r));
+    if (in >= 0)
+        close(in); /* and with it the lock */
     free(name);
     free(zst);
     free(tmp);
-    return r;
+    return r == -ENOENT ? 0 : r;
 }
 
 /* Every closed file that is not compressed yet. False: try again later. */

@@ -18,8 +18,9 @@
 struct scan {
     const char *at, *end;
     struct sf_seal *seal; /* filled while inside the top-level integrity member */
+    struct aw_str time;   /* context.occurredAt, as it is written */
 };
-enum place { PLACE_TOP, PLACE_INTEGRITY, PLACE_ELSEWHERE };
+enum place { PLACE_TOP, PLACE_INTEGRITY, PLACE_CONTEXT, PLACE_ELSEWHERE };
 
 static bool scan_value(struct scan *s, enum place place, int depth);
 
@@ -97,10 +98,14 @@ static bool scan_sealed(struct scan *s, struct aw_str key)
 {
     struct aw_str value;
     skip_space(s);
-    if (is(key, "seq") && s->at < s->end && *s->at != '"') {
+    if ((is(key, "seq") || is(key, "stream")) && s->at < s->end && *s->at != '"') {
         if (!scan_number(s, &value))
             return false;
-        s->seal->seq = to_u64(value.ptr, value.ptr + value.len);
+        uint64_t n = to_u64(value.ptr, value.ptr + value.len);
+        if (is(key, "seq"))
+            s->seal->seq = n;
+        else
+            s->seal->stream = n <= UINT16_MAX ? (uint32_t)n : UINT32_MAX;
         return true;
     }
     if (is(key, "hash") && s->at < s->end && *s->at == '"') {
@@ -115,6 +120,13 @@ static bool scan_sealed(struct scan *s, struct aw_str key)
     return scan_value(s, PLACE_ELSEWHERE, 2);
 }
 
+static enum place place_of(enum place place, struct aw_str key)
+{
+    if (place != PLACE_TOP)
+        return PLACE_ELSEWHERE;
+    return is(key, "integrity") ? PLACE_INTEGRITY : is(key, "context") ? PLACE_CONTEXT : PLACE_ELSEWHERE;
+}
+
 static bool scan_object(struct scan *s, enum place place, int depth)
 {
     struct aw_str key;
@@ -126,11 +138,13 @@ static bool scan_object(struct scan *s, enum place place, int depth)
         bool ok;
         if (!scan_string(s, &key) || !take(s, ':'))
             return false;
+        skip_space(s);
         if (place == PLACE_INTEGRITY)
             ok = scan_sealed(s, key);
+        else if (place == PLACE_CONTEXT && is(key, "occurredAt") && s->at < s->end && *s->at == '"')
+            ok = scan_string(s, &s->time);
         else
-            ok = scan_value(s, place == PLACE_TOP && is(key, "integrity") ? PLACE_INTEGRITY : PLACE_ELSEWHERE,
-                            depth + 1);
+            ok = scan_value(s, place_of(place, key), depth + 1);
         if (!ok)
             return false;
     } while (take(s, ','));
@@ -183,10 +197,74 @@ static bool scan_value(struct scan *s, enum place place, int depth)
     }
 }
 
+/* Days since 1970-01-01. */
+static int64_t days_of(int64_t y, unsigned m, unsigned d)
+{
+    y -= m <= 2;
+    int64_t era = (y >= 0 ? y : y - 399) / 400, yoe = y - era * 400;
+    int64_t doy = (153 * (int64_t)(m + (m > 2 ? -3u : 9u)) + 2) / 5 + (int64_t)d - 1;
+    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+static bool digits(const char **p, const char *end, int n, unsigned *ret)
+{
+    *ret = 0;
+    for (; n > 0; n--, (*p)++) {
+        if (*p == end || **p < '0' || **p > '9')
+            return false;
+        *ret = *ret * 10 + (unsigned)(**p - '0');
+    }
+    return true;
+}
+
+static bool one_of(const char **p, const char *end, const char *which)
+{
+    if (*p == end || **p == '\0' || strchr(which, **p) == NULL)
+        return false;
+    ++*p;
+    return true;
+}
+
+/* RFC 3339, as the host has checked it before it sealed it. */
+static bool parse_time(struct aw_str text, int64_t *ret_ns)
+{
+    const char *p = text.ptr, *end = text.ptr + text.len;
+    unsigned y, mo, d, h, mi, sec, oh = 0, om = 0;
+    int64_t ns = 0, unit = 100000000;
+    if (text.len == 0 || !digits(&p, end, 4, &y) || !one_of(&p, end, "-") || !digits(&p, end, 2, &mo) ||
+        !one_of(&p, end, "-") || !digits(&p, end, 2, &d) || !one_of(&p, end, "Tt ") || !digits(&p, end, 2, &h) ||
+        !one_of(&p, end, ":") || !digits(&p, end, 2, &mi) || !one_of(&p, end, ":") || !digits(&p, end, 2, &sec))
+        return false;
+    if (one_of(&p, end, "."))
+        for (; p < end && *p >= '0' && *p <= '9'; p++, unit /= 10)
+            ns += (*p - '0') * unit;
+    int64_t at = ((days_of((int64_t)y, mo, d) * 24 + h) * 60 + mi) * 60 + sec;
+    if (!one_of(&p, end, "Zz")) {
+        bool minus = p < end && *p == '-';
+        if (!one_of(&p, end, "+-") || !digits(&p, end, 2, &oh) || !one_of(&p, end, ":") || !digits(&p, end, 2, &om))
+            return false;
+        at -= (minus ? -60 : 60) * (int64_t)(oh * 60 + om);
+    }
+    return p == end && !__builtin_mul_overflow(at, INT64_C(1000000000), ret_ns) &&
+           !__builtin_add_overflow(*ret_ns, ns, ret_ns);
+}
+
+bool sf_line_facts(const char *line, size_t len, struct sf_facts *ret)
+{
+    struct scan s = {line, line + len, &ret->seal, {NULL, 0}};
+    ret->seal = (struct sf_seal){0, "", 0};
+    bool ok = scan_object(&s, PLACE_TOP, 0);
+    skip_space(&s);
+    if (!ok || s.at != s.end)
+        return false;
+    ret->with_time = parse_time(s.time, &ret->occurred_ns);
+    return true;
+}
+
 bool sf_line_valid(const char *line, size_t len, struct sf_seal *ret)
 {
-    struct sf_seal seal = {0, ""};
-    struct scan s = {line, line + len, &seal};
+    struct sf_seal seal = {0, "", 0};
+    struct scan s = {line, line + len, &seal, {NULL, 0}};
     bool ok = scan_object(&s, PLACE_TOP, 0);
     skip_space(&s);
     if (!ok || s.at != s.end)

@@ -76,7 +76,7 @@ static bool is_stamp(const char *p)
 }
 
 /* Length of the name without .zst. */
-static size_t plain_len(const char *name)
+size_t sf_plain_len(const char *name)
 {
     size_t n = strlen(name);
     return n > 4 && strcmp(name + n - 4, ".zst") == 0 ? n - 4 : n;
@@ -85,7 +85,7 @@ static size_t plain_len(const char *name)
 /* The place of `-STAMP-COUNTER` in an archive's name, or NULL. ret_after points behind the counter. */
 static const char *find_stamp(const char *name, const char **ret_after)
 {
-    size_t n = plain_len(name);
+    size_t n = sf_plain_len(name);
     for (const char *p = name; (p = strchr(p, '-')) != NULL; p++) {
         size_t left = n - (size_t)(p - name);
         if (p == name || left < SF_STAMP + 8 || !is_stamp(p + 1) || p[SF_STAMP + 1] != '-')
@@ -112,7 +112,7 @@ bool sf_archive_parse(const struct sf_path *at, const char *name, char stamp[SF_
     const char *after, *p = find_stamp(name, &after);
     size_t ext = strlen(at->ext);
     if (p == NULL || (size_t)(p - name) != at->stem_len || memcmp(name, at->base, at->stem_len) != 0 ||
-        plain_len(name) != (size_t)(after - name) + ext || memcmp(after, at->ext, ext) != 0)
+        sf_plain_len(name) != (size_t)(after - name) + ext || memcmp(after, at->ext, ext) != 0)
         return false;
     memcpy(stamp, p + 1, SF_STAMP);
     stamp[SF_STAMP] = '\0';
@@ -127,7 +127,7 @@ static int compare_trails(const struct sf_entry *a, const struct sf_entry *b)
     size_t len[2], ext[2];
     bool archive[2] = {a->archive, b->archive};
     for (int i = 0; i < 2; i++) {
-        size_t n = plain_len(name[i]);
+        size_t n = sf_plain_len(name[i]);
         after[i] = NULL;
         cut[i] = archive[i] ? find_stamp(name[i], &after[i]) : NULL;
         if (cut[i] == NULL) {
@@ -161,7 +161,7 @@ int sf_entry_compare(const struct sf_entry *a, const struct sf_entry *b)
     if (c == 0 && a->archive != b->archive)
         c = a->archive ? -1 : 1;
     if (c == 0 && a->archive) {
-        size_t la = plain_len(a->name), lb = plain_len(b->name), m = la < lb ? la : lb;
+        size_t la = sf_plain_len(a->name), lb = sf_plain_len(b->name), m = la < lb ? la : lb;
         c = memcmp(a->name, b->name, m);
         if (c == 0 && la != lb)
             c = la < lb ? -1 : 1;
@@ -181,7 +181,7 @@ static int compare_entries(const void *a, const void *b)
 static bool wanted(const struct sf_path *at, struct sf_entry *entry)
 {
     const char *after;
-    size_t n = plain_len(entry->name);
+    size_t n = sf_plain_len(entry->name);
     char stamp[SF_STAMP + 1];
     unsigned counter;
     entry->zst = entry->name[n] != '\0';
@@ -206,10 +206,99 @@ static void drop_doubles(struct sf_list *list)
     list->count = kept;
 }
 
-int sf_list_load(const char *dir, const struct sf_path *at, struct sf_list *ret)
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n > m && strcmp(name + n - m, suffix) == 0;
+}
+
+static int add_name(struct sf_list *list, size_t *cap, const char *name, const struct sf_entry *as)
+{
+    if (list->count == *cap) {
+        size_t more = *cap ? *cap * 2 : 16;
+        struct sf_entry *entries = realloc(list->entries, more * sizeof *entries);
+        if (entries == NULL)
+            return -ENOMEM;
+        list->entries = entries;
+        *cap = more;
+    }
+    struct sf_entry entry = *as;
+    entry.name = strdup(name);
+    if (entry.name == NULL)
+        return -ENOMEM;
+    list->entries[list->count++] = entry;
+    return 0;
+}
+
+int sf_removing_load(const char *dir, const char *file, struct sf_list *ret)
 {
     struct sf_list list = {NULL, 0};
-    size_t cap = 0;
+    size_t cap = 0, size = 0;
+    ssize_t n;
+    char *path = sf_join(dir, file, ""), *line = NULL;
+    FILE *f = path != NULL ? fopen(path, "re") : NULL;
+    int r = path == NULL ? -ENOMEM : f == NULL ? -errno : 0;
+    free(path);
+    while (r == 0 && (n = getline(&line, &size, f)) > 0) {
+        static const struct sf_entry archive = {NULL, true, false};
+        if (line[n - 1] == '\n')
+            line[--n] = '\0';
+        if (sf_archive_name(line) && strchr(line, '/') == NULL) /* nothing else is ever removed */
+            r = add_name(&list, &cap, line, &archive);
+    }
+    if (r == 0 && ferror(f))
+        r = -EIO;
+    if (f != NULL)
+        fclose(f);
+    free(line);
+    if (r < 0)
+        sf_list_fini(&list);
+    *ret = list;
+    return r;
+}
+
+/* Takes out what is being removed, by the list in this file. */
+static int drop_removed(const char *dir, const char *file, struct sf_list *list)
+{
+    struct sf_list gone;
+    size_t kept = 0;
+    int r = sf_removing_load(dir, file, &gone);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* it was finished meanwhile */
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name = list->entries[i].name;
+        size_t len = sf_plain_len(name), k = 0;
+        while (k < gone.count && (strlen(gone.entries[k].name) != len || memcmp(gone.entries[k].name, name, len) != 0))
+            k++;
+        if (k < gone.count)
+            free(list->entries[i].name);
+        else
+            list->entries[kept++] = list->entries[i];
+    }
+    list->count = kept;
+    sf_list_fini(&gone);
+    return 0;
+}
+
+static int drop_all_removed(const char *dir, const struct sf_list *lists, struct sf_list *list)
+{
+    int r = 0;
+    for (size_t i = 0; i < lists->count && r == 0; i++)
+        r = drop_removed(dir, lists->entries[i].name, list);
+    return r;
+}
+
+/* Is this a list of what is being removed, of this trail (at NULL: of any)? */
+static bool is_removing(const struct sf_path *at, const char *name)
+{
+    size_t n = strlen(name) - (has_suffix(name, SF_REMOVING) ? strlen(SF_REMOVING) : 0);
+    return name[n] != '\0' && (at == NULL || (strlen(at->base) == n && memcmp(name, at->base, n) == 0));
+}
+
+int sf_list_load(const char *dir, const struct sf_path *at, struct sf_list *ret)
+{
+    struct sf_list list = {NULL, 0}, removing = {NULL, 0};
+    size_t cap = 0, removing_cap = 0;
     int r = 0;
     DIR *d = opendir(dir);
     if (d == NULL)
@@ -222,24 +311,17 @@ int sf_list_load(const char *dir, const struct sf_path *at, struct sf_list *ret)
             break;
         }
         struct sf_entry entry = {.name = de->d_name};
-        if (!wanted(at, &entry))
-            continue;
-        if (list.count == cap) {
-            struct sf_entry *more = realloc(list.entries, (cap = cap ? cap * 2 : 16) * sizeof *more);
-            if (more == NULL) {
-                r = -ENOMEM;
-                break;
-            }
-            list.entries = more;
-        }
-        entry.name = strdup(de->d_name);
-        if (entry.name == NULL) {
-            r = -ENOMEM;
+        if (is_removing(at, de->d_name))
+            r = add_name(&removing, &removing_cap, de->d_name, &entry);
+        else if (wanted(at, &entry))
+            r = add_name(&list, &cap, de->d_name, &entry);
+        if (r < 0)
             break;
-        }
-        list.entries[list.count++] = entry;
     }
     closedir(d);
+    if (r == 0)
+        r = drop_all_removed(dir, &removing, &list);
+    sf_list_fini(&removing);
     if (r < 0) {
         sf_list_fini(&list);
         return r;

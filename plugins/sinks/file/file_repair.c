@@ -189,7 +189,7 @@ static int find_hole(struct file_sink *s, char *buf)
         if ((r = line_start(s->fd, buf, at + (uint64_t)(nul - buf), &s->suspect_at)) < 0)
             return r;
         s->suspect = true;
-        s->before = (struct sf_seal){0, ""};
+        s->before = (struct sf_seal){0, "", 0};
         if (s->suspect_at == 0)
             return 0;
         if ((r = line_start(s->fd, buf, s->suspect_at - 1, &from)) == 0)
@@ -203,7 +203,7 @@ int32_t sf_repair(struct file_sink *s)
 {
     uint64_t end;
     int32_t code = AW_OK;
-    s->last = (struct sf_seal){0, ""};
+    s->last = (struct sf_seal){0, "", 0};
     s->suspect = false;
     if (s->size == 0)
         return AW_OK;

@@ -5,7 +5,8 @@
  * Parts: sink_file.c (class, options, life), file_write.c (batches, flush), file_stage.c (stage, commit, rollback),
  * file_store.c (open, lock, sync, rotate), file_repair.c (what a crash left at the end of the file), file_names.c
  * (archive names), file_line.c (looks into a line), file_source.c (reads a plain or compressed file), file_read.c (the
- * query extension), file_compress.c (the thread that compresses closed files).
+ * query extension), file_compress.c (the thread that compresses closed files), file_probe.c and file_retention.c (those
+ * extensions).
  *
  * Threads: the host serialises the calls on an instance. Three things run beside them: health() (guarded by `lock`),
  * reads of the query extension (they use only settings that never change after create()), and the compressing thread
@@ -29,10 +30,11 @@
 
 enum sf_fsync { SF_FSYNC_NEVER, SF_FSYNC_BATCH, SF_FSYNC_ALWAYS };
 
-/* What a line says about itself: integrity.seq (0 = absent) and integrity.hash ("" = absent). */
+/* What a line says about itself: integrity.seq (0 = absent), integrity.hash ("" = absent), integrity.stream. */
 struct sf_seal {
     uint64_t seq;
     char hash[65];
+    uint32_t stream;
 };
 
 /* path taken apart: dir/base, base = stem + ext. */
@@ -64,6 +66,7 @@ struct file_sink {
     ino_t ino;
     uint64_t size;         /* whole lines */
     uint64_t durable_size; /* of it known to be on disk */
+    uint64_t begun_size;   /* of it on its way to the disk, or there */
     uint64_t period_end;   /* rotate when now_ns() reaches it; 0 = never */
     uint64_t rotate_retry; /* mono_ns() before which a failed rotation is not tried again */
     uid_t uid;
@@ -101,6 +104,12 @@ struct file_sink {
 /* ---- file_line.c ---- */
 /* True when the bytes are one JSON object. ret (may be NULL) gets its seal. */
 bool sf_line_valid(const char *line, size_t len, struct sf_seal *ret);
+struct sf_facts {
+    struct sf_seal seal;
+    bool with_time; /* context.occurredAt is there, and a time */
+    int64_t occurred_ns;
+};
+bool sf_line_facts(const char *line, size_t len, struct sf_facts *ret); /* false: no JSON object */
 /* integrity.seq of a stored event, 0 = none. Fast: looks into the nesting only when the text leaves a doubt. */
 uint64_t sf_line_seq(const char *line, size_t len);
 
@@ -118,8 +127,13 @@ int sf_path_init(struct sf_path *at, const char *path); /* 0 or -ENOMEM, -EINVAL
 void sf_path_fini(struct sf_path *at);
 /* UTC time as 20260102T030405.678Z. */
 void sf_stamp(uint64_t ns, char out[SF_STAMP + 1]);
-/* Archives of the trail in time order, then the current file if it exists. at NULL: every trail in dir. 0 or -errno. */
+/* Archives of the trail in time order, then the current file if it exists. at NULL: every trail in dir. Without those
+ * that are being removed: the names in PATH.removing. 0 or -errno. */
 int sf_list_load(const char *dir, const struct sf_path *at, struct sf_list *ret);
+#define SF_REMOVING ".removing"
+/* The names in a list of files to be removed; they are archives' names without .zst. -ENOENT: there is no such list. */
+int sf_removing_load(const char *dir, const char *file, struct sf_list *ret);
+size_t sf_plain_len(const char *name); /* of the name without .zst */
 void sf_list_fini(struct sf_list *list);
 int sf_entry_compare(const struct sf_entry *a,
                      const struct sf_entry *b); /* the order of the list; .zst makes no difference */
@@ -143,6 +157,7 @@ int32_t sf_rotate(struct file_sink *s, bool sync);
 bool sf_rotation_due(const struct file_sink *s, uint64_t now, uint64_t more);
 void sf_rollback(struct file_sink *s);                           /* cuts what is not on disk */
 int32_t sf_dress(struct file_sink *s, int fd, const char *name); /* mode and owner of a new file; AW_OK or AW_E_* */
+int32_t sf_resolve_owner(struct file_sink *s);                   /* AW_OK or AW_E_* */
 int sf_sync_dir(const char *dir);                                /* 0 or -errno */
 int sf_rename_new(const char *from, const char *to);             /* never replaces a file; 0 or -errno */
 /* The process that holds a lock on this inode, from /proc/locks. 0 = none, -1 = cannot tell which. */
@@ -191,5 +206,13 @@ int sf_source_last(struct sf_source *src, struct sf_seal *ret);
 
 /* ---- file_read.c ---- */
 extern const struct aw_sink_query sf_query;
+
+/* ---- file_probe.c ---- */
+extern const struct aw_sink_probe sf_probe;
+
+/* ---- file_retention.c ---- */
+extern const struct aw_sink_retention sf_retention;
+/* Removes what an earlier call was about to when it died. 0 or -errno. */
+int sf_removing_finish(struct file_sink *s);
 
 #endif

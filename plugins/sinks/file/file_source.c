@@ -238,7 +238,7 @@ int sf_source_last(struct sf_source *src, struct sf_seal *ret)
             continue;
         char *prev = nl > buf ? memrchr(buf, '\n', (size_t)(nl - buf)) : NULL;
         char *from = prev != NULL ? prev + 1 : buf;
-        struct sf_seal seal = {0, ""};
+        struct sf_seal seal = {0, "", 0};
         if (sf_line_valid(from, (size_t)(nl - from), &seal)) {
             *ret = seal;
             found = true;

@@ -243,7 +243,7 @@ static int find_progress(struct file_sink *s, const char *lines, size_t len, siz
 {
     char *last = NULL;
     size_t last_len = 0;
-    struct sf_seal want = {0, ""}, seal;
+    struct sf_seal want = {0, "", 0}, seal;
     *ret = 0;
     int r = sf_last_line(s, &last, &last_len);
     if (r == -ENODATA) { /* rotated just now */

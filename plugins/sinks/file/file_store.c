@@ -105,7 +105,7 @@ static int32_t take_lock(struct file_sink *s, int fd, const struct stat *st)
 }
 
 /* "user", "user:group" or ":group", as names or numbers. */
-static int32_t resolve_owner(struct file_sink *s)
+int32_t sf_resolve_owner(struct file_sink *s)
 {
     s->uid = (uid_t)-1;
     s->gid = (gid_t)-1;
@@ -215,7 +215,7 @@ static int32_t adopt(struct file_sink *s, int fd, bool created)
     s->dir_dirty = true; /* even if it was there: whoever made it may have died before the directory was synced */
     s->tail_dirty = false;
     s->suspect = false;
-    s->last = (struct sf_seal){0, ""};
+    s->last = (struct sf_seal){0, "", 0};
     if ((r = sf_repair(s)) == AW_OK && s->fsync != SF_FSYNC_NEVER)
         r = sf_sync(s); /* what position() reports must be on disk */
     if (r != AW_OK) {
@@ -231,7 +231,7 @@ static int32_t adopt(struct file_sink *s, int fd, bool created)
 int32_t sf_open(struct file_sink *s)
 {
     bool created;
-    int32_t r = resolve_owner(s);
+    int32_t r = sf_resolve_owner(s);
     if (r != AW_OK)
         return sf_set_health(s, r, "unknown owner");
     s->owner_known = s->owner == NULL;

@@ -10,7 +10,8 @@ sink_file_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS)
 endif
 sink_file_la_SOURCES = plugins/sinks/file/sink_file.c plugins/sinks/file/file_write.c plugins/sinks/file/file_store.c \
 	plugins/sinks/file/file_stage.c plugins/sinks/file/file_repair.c plugins/sinks/file/file_names.c plugins/sinks/file/file_line.c \
-	plugins/sinks/file/file_source.c plugins/sinks/file/file_read.c plugins/sinks/file/file_compress.c \
+	plugins/sinks/file/file_source.c plugins/sinks/file/file_read.c plugins/sinks/file/file_compress.c plugins/sinks/file/file_probe.c \
+	plugins/sinks/file/file_retention.c \
 	plugins/sinks/file/file_sink.h
 sink_file_la_CPPFLAGS = $(AM_CPPFLAGS) -DAW_PLUGIN_MODULE=sink_file
 sink_file_la_CFLAGS = $(AM_CFLAGS) $(ZSTD_CFLAGS)

@@ -199,7 +199,11 @@ static int32_t start(void *sink)
         return sf_fail(s, ENOMEM, "no memory for the buffer", s->at.path);
     if ((r = find_newest(s)) != AW_OK || (r = sf_open(s)) != AW_OK)
         return r;
-    int e = sf_compress_start(s);
+    int e = sf_removing_finish(s);
+    if (e < 0)
+        aw_host_log(s->host, AW_LOG_WARNING, "%s" SF_REMOVING ": what it lists cannot be removed: %s", s->at.path,
+                    strerror(-e));
+    e = sf_compress_start(s);
     if (e < 0) {
         r = sf_fail(s, -e, "cannot start the compressing thread", s->at.path);
         sf_close(s, true);
@@ -279,6 +283,10 @@ static const void *extension(void *sink, const char *id)
         return &position;
     if (strcmp(id, AW_EXT_SINK_TRANSACTION) == 0)
         return &sf_transaction;
+    if (strcmp(id, AW_EXT_SINK_PROBE) == 0)
+        return &sf_probe;
+    if (strcmp(id, AW_EXT_SINK_RETENTION) == 0)
+        return &sf_retention;
     return strcmp(id, AW_EXT_SINK_QUERY) == 0 ? &sf_query : NULL;
 }
 

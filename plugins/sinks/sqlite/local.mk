@@ -8,7 +8,7 @@ else
 plugin_LTLIBRARIES += sink_sqlite.la
 sink_sqlite_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS)
 endif
-sink_sqlite_la_SOURCES = plugins/sinks/sqlite/sink_sqlite.c plugins/sinks/sqlite/sqlite_schema.c \
+sink_sqlite_la_SOURCES = plugins/sinks/sqlite/sink_sqlite.c plugins/sinks/sqlite/sqlite_schema.c plugins/sinks/sqlite/sqlite_open.c plugins/sinks/sqlite/sqlite_admin.c plugins/sinks/sqlite/sqlite_retention.c \
 	plugins/sinks/sqlite/sqlite_stage.c plugins/sinks/sqlite/sqlite_write.c plugins/sinks/sqlite/sqlite_read.c \
 	plugins/sinks/sqlite/sqlite_sink.h
 sink_sqlite_la_CPPFLAGS = $(AM_CPPFLAGS) -DAW_PLUGIN_MODULE=sink_sqlite

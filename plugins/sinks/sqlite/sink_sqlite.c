@@ -30,8 +30,11 @@ OPTION(opt_page, AW_OPT_SIZE, 0, "page_size", "8KiB", "Page size of a new databa
 OPTION(opt_indexes, AW_OPT_BOOL, 0, "indexes", "true", "Keep indexes for queries by time, by tenant and by actor.", 0,
        0, NULL);
 
-static const struct aw_option *const options[] = {&opt_path,  &opt_mode, &opt_sync,    &opt_busy, &opt_wal,
-                                                  &opt_cache, &opt_page, &opt_indexes, NULL};
+OPTION(opt_vacuum, AW_OPT_BOOL, 0, "incremental_vacuum", "false",
+       "A new database gives space back to the file system after a retention.", 0, 0, NULL);
+
+static const struct aw_option *const options[] = {&opt_path,  &opt_mode, &opt_sync,    &opt_busy,   &opt_wal,
+                                                  &opt_cache, &opt_page, &opt_indexes, &opt_vacuum, NULL};
 
 static int32_t text(const struct aw_host *h, const struct aw_config *c, const char *key, const char **ret)
 {
@@ -51,7 +54,7 @@ static int32_t read_settings(struct sqlite_sink *s, const struct aw_config *conf
 {
     const char *path, *mode, *sync;
     char *end;
-    int32_t indexes = 1;
+    int32_t indexes = 1, vacuum = 0;
     if (text(s->host, config, "path", &path) != AW_OK || *path == '\0' || path[strlen(path) - 1] == '/')
         return aw_host_error(s->host, AW_E_CONFIG, "path: names no file");
     if ((s->path = strdup(path)) == NULL)
@@ -74,6 +77,7 @@ static int32_t read_settings(struct sqlite_sink *s, const struct aw_config *conf
     if ((s->page_size & (s->page_size - 1)) != 0)
         return aw_host_error(s->host, AW_E_CONFIG, "page_size: %lld is not a power of two", (long long)s->page_size);
     s->indexes = s->host->config_bool(config, "indexes", &indexes) != AW_OK || indexes != 0;
+    s->vacuum = s->host->config_bool(config, "incremental_vacuum", &vacuum) == AW_OK && vacuum != 0;
     return AW_OK;
 }
 
@@ -177,6 +181,12 @@ static const void *extension(void *sink, const char *id)
         return &position;
     if (strcmp(id, AW_EXT_SINK_TRANSACTION) == 0)
         return &sq_transaction;
+    if (strcmp(id, AW_EXT_SINK_PROBE) == 0)
+        return &sq_probe;
+    if (strcmp(id, AW_EXT_SINK_MIGRATE) == 0)
+        return &sq_migrate_extension;
+    if (strcmp(id, AW_EXT_SINK_RETENTION) == 0)
+        return &sq_retention;
     return strcmp(id, AW_EXT_SINK_QUERY) == 0 ? &sq_query : NULL;
 }
 

@@ -74,22 +74,35 @@ static char *uri(const char *path, const char *more)
     return out;
 }
 
-static int open_uri(struct reader *r, const char *more)
+static int open_uri(const struct sqlite_sink *s, const char *more, sqlite3 **ret)
 {
     int64_t ignored;
-    char *name = uri(r->sink->path, more);
+    char *name = uri(s->path, more);
     if (name == NULL)
         return SQLITE_NOMEM;
-    sqlite3_close(r->db);
-    r->db = NULL;
-    int rc = sqlite3_open_v2(name, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    sqlite3_close(*ret);
+    *ret = NULL;
+    int rc = sqlite3_open_v2(name, ret, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     free(name);
     if (rc == SQLITE_OK) {
-        sqlite3_extended_result_codes(r->db, 1);
-        sqlite3_busy_timeout(r->db, (int)(r->sink->busy_timeout_ns / 1000000u));
-        rc = sq_int(r->db, "SELECT count(*) FROM sqlite_schema", &ignored);
+        sqlite3_extended_result_codes(*ret, 1);
+        sqlite3_busy_timeout(*ret, (int)(s->busy_timeout_ns / 1000000u));
+        rc = sq_int(*ret, "SELECT count(*) FROM sqlite_schema", &ignored);
     }
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+int sq_open_readonly(const struct sqlite_sink *s, sqlite3 **ret)
+{
+    char wal[PATH_MAX + 8];
+    struct stat st;
+    *ret = NULL;
+    int rc = open_uri(s, "", ret);
+    snprintf(wal, sizeof wal, "%s-wal", s->path);
+    /* A directory that cannot be written has no place for the shared index; without a log nobody needs one. */
+    if (((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) && (stat(wal, &st) < 0 || st.st_size == 0))
+        rc = open_uri(s, "&immutable=1", ret);
+    return rc;
 }
 
 static int32_t check_table(struct reader *r)
@@ -115,7 +128,7 @@ static int32_t check_table(struct reader *r)
         return aw_host_error(
             r->host, AW_E_CONFIG,
             "%s: the table %s has no seq and canonical columns: auditwell did not write it, and what was not "
-            "stored as it was sealed cannot be verified (the sqlite sink adds the columns when it starts)",
+            "stored as it was sealed cannot be verified (the sqlite sink, or auditwell migrate, adds the columns)",
             path, SQ_TABLE);
     rc = sq_int(r->db, "SELECT EXISTS(SELECT 1 FROM " SQ_TABLE " WHERE seq IS NULL)", &old);
     if (rc == SQLITE_ROW && old != 0)
@@ -126,19 +139,12 @@ static int32_t check_table(struct reader *r)
 
 static int32_t open_database(struct reader *r)
 {
-    char wal[PATH_MAX + 8];
     struct stat st;
     const char *path = r->sink->path;
     if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return aw_host_error(r->host, AW_E_NOTFOUND, "%s: there is no such database", path);
-    int rc = open_uri(r, "");
-    snprintf(wal, sizeof wal, "%s-wal", path);
-    /* A directory that cannot be written has no place for the shared index; without a log nobody needs one. */
-    if (((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) && (stat(wal, &st) < 0 || st.st_size == 0))
-        rc = open_uri(r, "&immutable=1");
-    if (rc != SQLITE_OK)
-        return fail(r, rc, "cannot read");
-    return check_table(r);
+    int rc = sq_open_readonly(r->sink, &r->db);
+    return rc == SQLITE_OK ? check_table(r) : fail(r, rc, "cannot read");
 }
 
 /* ---- the statement ---- */

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Parts: sink_sqlite.c (class, options, life), sqlite_schema.c (opening, pragmas, tables, migration), sqlite_write.c
- * (batches, flush, position), sqlite_stage.c (stage, commit, rollback), sqlite_read.c (the query extension).
+ * Parts: sink_sqlite.c (class, options, life), sqlite_open.c (the connection), sqlite_schema.c (tables, migration),
+ * sqlite_write.c (batches, flush, position), sqlite_stage.c (stage, commit, rollback), sqlite_read.c (the query
+ * extension), sqlite_admin.c (probe and migrate), sqlite_retention.c (plan and prune).
  *
  * Threads: the host serialises the calls on an instance, so its connection needs no mutex of SQLite. health() is
  * guarded by `lock`. Each read of the query extension has a connection of its own and uses only settings.
@@ -21,6 +22,7 @@
 #define SQ_SCHEMA_VERSION 2 /* PRAGMA user_version; 2: the table of staged events */
 #define SQ_TABLE "audit_events"
 #define SQ_STAGED "audit_staged" /* token, and the columns of SQ_TABLE */
+#define SQ_SQL_MAX 4096
 
 struct sqlite_sink {
     const struct aw_host *host;
@@ -28,7 +30,7 @@ struct sqlite_sink {
     char *path;
     mode_t mode;
     bool full; /* synchronous = full: a commit is durable */
-    bool indexes;
+    bool indexes, vacuum;
     uint64_t busy_timeout_ns;
     int64_t cache_size, wal_size, page_size;
 
@@ -65,13 +67,29 @@ extern const size_t sq_column_count;
 int32_t sq_fail(struct sqlite_sink *s, sqlite3 *db, int rc, const char *what);
 int32_t sq_code(int rc);
 int32_t sq_set_health(struct sqlite_sink *s, int32_t code, const char *detail); /* returns code */
-int32_t sq_open(struct sqlite_sink *s);                                         /* AW_OK or AW_E_* */
+int32_t sq_fail_errno(struct sqlite_sink *s, int errnum, const char *what);
+int sq_run(sqlite3 *db, const char *sql);
+int sq_run_number(sqlite3 *db, const char *format, int64_t value);
+/* The integer that a one-row query gives. SQLITE_ROW or another rc. */
+int sq_int(sqlite3 *db, const char *sql, int64_t *ret);
+struct sq_migration {
+    void (*step)(void *arg, const char *text); /* NULL: not told */
+    void *arg;
+    bool dry; /* on a connection that may be read-only */
+};
+int32_t sq_settle_schema(struct sqlite_sink *s, const struct sq_migration *m, sqlite3 *db); /* AW_OK or AW_E_* */
+
+/* ---- sqlite_open.c ---- */
+int32_t sq_open(struct sqlite_sink *s); /* AW_OK or AW_E_* */
 void sq_close(struct sqlite_sink *s);
 int32_t sq_ready(struct sqlite_sink *s); /* before each call: opens if need be, notices a replaced database */
 /* Writes what is committed anew after a failed sync of the WAL. AW_OK or AW_E_*. */
 int32_t sq_rescue_wal(struct sqlite_sink *s);
-/* The integer that a one-row query gives. SQLITE_ROW or another rc. */
-int sq_int(sqlite3 *db, const char *sql, int64_t *ret);
+/* The parts of sq_open(), for other connections; AW_OK or AW_E_*. *ret is to be closed, also on failure. */
+int32_t sq_create_file(struct sqlite_sink *s);
+int32_t sq_connect(struct sqlite_sink *s, sqlite3 **ret);
+int32_t sq_migrate(struct sqlite_sink *s, const struct sq_migration *m, sqlite3 *db);
+int32_t sq_sync_names(struct sqlite_sink *s);
 
 /* ---- sqlite_write.c ---- */
 int32_t sq_write(void *sink, const struct aw_batch *batch, struct aw_result *result);
@@ -105,5 +123,14 @@ void sq_forget_tokens(struct sqlite_sink *s);
 
 /* ---- sqlite_read.c ---- */
 extern const struct aw_sink_query sq_query;
+/* A read-only connection; it is to be closed, also on failure. SQLITE_OK or another rc. */
+int sq_open_readonly(const struct sqlite_sink *s, sqlite3 **ret);
+
+/* ---- sqlite_admin.c ---- */
+extern const struct aw_sink_probe sq_probe;
+extern const struct aw_sink_migrate sq_migrate_extension;
+
+/* ---- sqlite_retention.c ---- */
+extern const struct aw_sink_retention sq_retention;
 
 #endif

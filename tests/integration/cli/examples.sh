@@ -30,6 +30,7 @@ auditwell init >/dev/null || fail "init"
 auditwell init --force -d . >/dev/null
 events 20 >events.jsonl
 auditwell log -q -c audit.conf events.jsonl
+auditwell log -q events.jsonl
 echo anna@example.com >name.txt
 echo 'a key of pseudonyms, long enough for it' >key
 auditwell help --table | cut -f1 | grep -v -x -e - | sort -u >subcommands

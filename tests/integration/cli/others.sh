@@ -49,7 +49,7 @@ is "it touches nothing" "audit.conf" "$(ls c)"
 exits "quiet" 0 "$aw" check -q -c c/audit.conf
 empty "says nothing" out
 exits "JSON" 0 "$aw" check --json -c c/audit.conf
-is "JSON" '{"verdict":"good","problems":[],"sinks":[{"name":"trail","plugin":"file"}]}' "$(cat out)"
+is "JSON" '{"verdict":"good","problems":[],"sinks":[{"name":"trail","plugin":"file"}],"probes":[{"sink":"trail","path":"c/audit.conf:4","outcome":"good","message":""}]}' "$(cat out)"
 cat >wrong.conf <<CONF
 servise = "x";
 journal = { path = "$work/c/journal"; durability = "diskk"; };

@@ -38,7 +38,7 @@ static void safe(const char *name, const char *in, size_t len, bool ascii, size_
 static void csv(const char *name, const char *in, const char *expected)
 {
     struct text t = {0};
-    text_csv(&t, in, strlen(in));
+    text_csv(&t, in, strlen(in), false);
     check(name, expected, t.ptr);
     text_free(&t);
 }

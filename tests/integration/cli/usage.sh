@@ -26,6 +26,18 @@ exits "query: empty column" 2 "$aw" query --columns time,,action a.jsonl
 exits "query: cursor line without json" 2 "$aw" query --json-cursor a.jsonl
 exits "tail: after" 2 "$aw" tail --after x a.jsonl
 exits "verify: complete and partial" 2 "$aw" verify --complete --partial a.jsonl
+exits "verify: complete and mid-chain" 2 "$aw" verify --complete --midchain a.jsonl
+exits "export: strict without a tenant" 2 "$aw" export --tenant-strict a.jsonl
+exits "export: strict with two" 2 "$aw" export --tenant-strict --tenant a --tenant b a.jsonl
+exits "export: no format" 2 "$aw" export --format xml a.jsonl
+exits "export: columns of JSON" 2 "$aw" export --columns time a.jsonl
+exits "export: JSON of nothing" 2 "$aw" export --json a.jsonl
+exits "export: two stores" 2 "$aw" export a.jsonl b.jsonl
+exits "retention: of what age" 2 "$aw" retention
+exits "retention: two ages" 2 "$aw" retention --keep 1d --before 2026-01-01
+exits "retention: no duration" 2 "$aw" retention --keep 2026-01-01
+exits "retention: both ways" 2 "$aw" retention --keep 1d --apply --dry-run
+exits "migrate: arguments" 2 "$aw" migrate x
 exits "verify: no hash" 2 "$aw" verify --expect tenant:a=1234 a.jsonl
 exits "plugins: nothing to do" 2 "$aw" plugins
 exits "plugins: describe what?" 2 "$aw" plugins describe
@@ -48,7 +60,7 @@ cp out overview
 
 "$aw" help --table >table || fail "help --table"
 commands=$(cut -f1 table | grep -v -x -e - | sort -u)
-is "the subcommands of this release" "check deadletter help init journal log metrics plugins pseudonym query stats tail verify version" "$(echo $commands)"
+is "the subcommands of this release" "check deadletter export help init journal log metrics migrate plugins pseudonym query retention stats tail verify version" "$(echo $commands)"
 for command in $commands; do
     exits "$command --help" 0 "$aw" "$command" --help
     has "$command --help: usage" out "Usage: auditwell $command [OPTION…]"
@@ -111,7 +123,7 @@ if command -v bash >/dev/null 2>&1; then
         bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _auditwell; printf "%s\n" "${COMPREPLY[@]}"' \
             bash "$completion" "$@" | sort | tr '\n' ' '
     }
-    is "first word" "check deadletter help init journal log metrics plugins pseudonym query stats tail verify version " "$(complete_words auditwell '')"
+    is "first word" "check deadletter export help init journal log metrics migrate plugins pseudonym query retention stats tail verify version " "$(complete_words auditwell '')"
     is "beginning of a subcommand" "verify version " "$(complete_words auditwell ver)"
     is "behind -c FILE" "stats " "$(complete_words auditwell -c audit.conf st)"
     is "behind --config=FILE" "stats " "$(complete_words auditwell --config = audit.conf st)"

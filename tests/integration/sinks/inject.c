@@ -46,7 +46,7 @@ bool inject_can(enum inject_kind which)
 
 const char *inject_name(enum inject_kind which)
 {
-    static const char *const names[] = {"malloc", "open", "write", "sync", "rename", "ftruncate"};
+    static const char *const names[] = {"malloc", "open", "write", "sync", "rename", "ftruncate", "unlink"};
     return names[which];
 }
 
@@ -90,6 +90,8 @@ static bool hit(enum inject_kind which)
     calls++;
     bool now = calls == nth || (on && calls > nth);
     fired = fired || now;
+    if (now && error == INJECT_DIE)
+        _exit(77);
     if (now)
         errno = error;
     return now;
@@ -255,4 +257,10 @@ EXPORT int ftruncate64(int fd, off64_t size)
 {
     REAL(ftruncate64);
     return hit(INJECT_TRUNCATE) ? -1 : real(fd, size);
+}
+
+EXPORT int unlink(const char *path)
+{
+    REAL(unlink);
+    return hit(INJECT_UNLINK) ? -1 : real(path);
 }

@@ -17,6 +17,7 @@ enum inject_kind {
     INJECT_SYNC,
     INJECT_RENAME,
     INJECT_TRUNCATE,
+    INJECT_UNLINK,
     INJECT_KINDS
 };
 
@@ -25,6 +26,7 @@ const char *inject_name(enum inject_kind kind);
 /* From now on the nth call (1 = the next) fails with errnum; with `on` every later one too. A write fails after half
  * its bytes went out. A failing sync takes with it what was appended since the last good one, as a disk that dropped
  * the pages does, when `drop` is set. */
+#define INJECT_DIE (-1) /* as errnum: the process ends there, with exit code 77 */
 void inject_arm(enum inject_kind kind, long nth, int errnum, bool on, bool drop);
 /* After inject_arm(): cutting files fails as well, from the first failure on, until inject_disarm(). */
 void inject_also_truncate(void);
