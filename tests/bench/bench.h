@@ -107,6 +107,7 @@ void figures_delivery(struct bench *b);
 void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
+void figures_kafka(struct bench *b); /* bench_kafka.c; with BENCH_KAFKA */
 void figures_verify(struct bench *b);
 void figures_memory(struct bench *b);
 

@@ -14,6 +14,12 @@ auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/be
 auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS)
 auditwell_bench_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS)
 auditwell_bench_LDADD = libauditwell.la $(CRYPTO_LIBS) $(SQLITE_LIBS)
+if SINK_KAFKA
+auditwell_bench_SOURCES += tests/bench/bench_kafka.c
+auditwell_bench_CPPFLAGS += -DBENCH_KAFKA
+auditwell_bench_CFLAGS += $(KAFKA_CFLAGS)
+auditwell_bench_LDADD += $(KAFKA_LIBS)
+endif
 
 bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/bench_util.c tests/bench/bench.h tests/bench/corpus.c \
 	tests/bench/corpus.h tests/fault/memory_probe.c tests/fault/memory_probe.h

@@ -348,6 +348,31 @@ static void test_lasting_errors(void)
     km_end(&c);
 }
 
+/* An event that failed stops the producer: what is behind it in the queue is not sent. (A broker refuses what is on its
+ * way already, because of the sequence numbers; the mock cluster takes it, so that this much can be tested here.) */
+static void test_nothing_gets_past(void)
+{
+    struct km_cluster c = km_start(1, TOPIC, 1);
+    struct mh_instance *m =
+        started(MH("kafka", "brokers", c.brokers, "topic", TOPIC, "properties", "batch.num.messages=5"));
+    uint8_t status[500];
+    size_t stored = 0;
+    CU_ASSERT_EQUAL(mh_write(m, 1, 10, 0, status), AW_OK);
+    rd_kafka_mock_push_request_errors(c.mock, KM_PRODUCE, 1, RD_KAFKA_RESP_ERR_UNKNOWN);
+    CU_ASSERT_EQUAL(mh_write(m, 11, 510, 0, status), AW_E_RETRY);
+    for (size_t i = 0; i < 500; i++)
+        stored += status[i] == AW_EVENT_DURABLE;
+    harness_note("%zu of 500 were on their way", stored);
+    CU_ASSERT_TRUE(stored < 250);
+    CU_ASSERT_NOT_EQUAL(status[0], AW_EVENT_DURABLE);
+    CU_ASSERT_NOT_EQUAL(status[499], AW_EVENT_DURABLE);
+    CU_ASSERT_EQUAL(mh_metric(m, "kafka_producers_total"), 1);
+    CU_ASSERT_EQUAL(mh_write(m, 511, 520, 0, status), AW_OK);
+    CU_ASSERT_EQUAL(mh_metric(m, "kafka_producers_total"), 2);
+    mh_destroy(m);
+    km_end(&c);
+}
+
 static void test_down(void)
 {
     struct km_cluster c = km_start(3, TOPIC, 4);
@@ -552,6 +577,7 @@ static void test_unrenderable(void)
 HARNESS_MAIN("sink_kafka", {"events, keys, headers, order", test_round_trip}, {"options", test_options},
              {"looking at the topic", test_looking}, {"too large", test_too_large},
              {"errors that pass", test_passing_errors}, {"errors that do not pass by themselves", test_lasting_errors},
-             {"all brokers down", test_down}, {"the deadline", test_deadline},
-             {"leaders, connections and brokers come and go", test_storm}, {"a forked child", test_fork},
-             {"no secret is shown", test_no_secret_shown}, {"an event that cannot be rendered", test_unrenderable})
+             {"nothing gets past an event that failed", test_nothing_gets_past}, {"all brokers down", test_down},
+             {"the deadline", test_deadline}, {"leaders, connections and brokers come and go", test_storm},
+             {"a forked child", test_fork}, {"no secret is shown", test_no_secret_shown},
+             {"an event that cannot be rendered", test_unrenderable})
