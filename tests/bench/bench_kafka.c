@@ -17,7 +17,7 @@
 
 #define TOPIC "audit"
 #define PARTITIONS 6
-#define BATCH "batch = { events = 8192; bytes = \"16MiB\"; }; "
+#define BATCH "batch = { events = 16384; bytes = \"32MiB\"; }; "
 
 struct message {
     const char *value;

@@ -63,6 +63,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     struct kafka_sink *s = rd_kafka_opaque(rk);
     char clean[KF_TEXT];
     uint64_t now = s->host->mono_ns();
+    if (strcmp(facility, "CONFWARN") == 0) /* about settings that are the sink's own choice */
+        level = 7;
     if (now - s->log_window_ns >= LOG_WINDOW_NS) {
         if (s->log_lines > LOG_LINES)
             aw_host_log(s->host, AW_LOG_WARNING, "librdkafka: %u more lines", s->log_lines - LOG_LINES);

@@ -200,7 +200,7 @@ static bool send_together(struct pass *p)
     size_t n = 0;
     while (n < p->batch->count && give(p, n)) {
         n++;
-        if ((n & 1023) == 0)
+        if ((n & 255) == 0)
             rd_kafka_poll(s->rk, 0);
     }
     int32_t code = p->code; /* what was given before is waited for also when one could not be given */

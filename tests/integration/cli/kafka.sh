@@ -24,7 +24,7 @@ config() { # DIRECTORY PASSWORD-LINE
     cat >"$1/audit.conf" <<END
 service = "test";
 journal = { path = "$work/$1/journal"; };
-retry = { base = "50ms"; max = "200ms"; };
+retry = { base = "50ms"; cap = "200ms"; }; breaker = { cooldown = "300ms"; };
 sinks = (
   { plugin = "kafka"; name = "stream"; topic = "audit"; brokers = [ "$(echo "$brokers" | sed 's/,/", "/g')" ]; $2 },
   { plugin = "file"; name = "trail"; path = "$work/$1/audit.jsonl"; }
@@ -44,12 +44,12 @@ exits "the configuration is good" 0 "$aw" -c a/audit.conf check
 ) &
 loader=$!
 rounds=0
-while [ ! -e log-ended ] && [ $rounds -lt 200 ]; do
+while [ ! -e log-ended ] && [ $rounds -lt 15 ]; do
     broker=$((rounds % 3 + 1))
     { [ $((rounds % 4)) -ne 0 ] || mock down -1; } && mock down $broker && mock error -195 &&
         mock leader $((rounds % 4)) $broker && sleep 0.05 && mock up -1 || { echo "Bail out! the mock cluster: $answer"; exit 1; }
     rounds=$((rounds + 1))
-    sleep 0.1
+    sleep 0.3
 done
 mock up -1
 wait $loader
