@@ -24,8 +24,9 @@
 #include <stdio.h>
 
 #define LOCK_NAME "retention.lock"
-#define ASK_NS 10000000000u /* how long a running process is given before the journal is tried again; then twice that  \
-                             */
+#define ASK_NS                                                                                                         \
+    10000000000u /* how long a running process is given before the journal is tried again; then twice that             \
+                  */
 
 /* One stream of the plan, and what the readings tell of it. */
 struct item {

@@ -30,45 +30,78 @@ static int one_slot(struct settings *s, const struct sinks_walk *w, size_t i, ui
     return rc;
 }
 
-/* The first failure counts; all are seen to. */
-static void keep_first(int *rc, int one)
+/* The first failure counts; all are seen to. What one says is kept while the next one is looked at. */
+#define FAILURES_MAX 32u
+struct failures {
+    int code;
+    size_t count;
+    struct {
+        int code;
+        char *path, *message;
+    } list[FAILURES_MAX];
+};
+
+static void keep(struct failures *f, int code)
 {
-    if (*rc == AW_SUCCESS)
-        *rc = one;
+    size_t n;
+    const struct aw_problem *const *p = aw_problems(&n);
+    if (code == AW_SUCCESS)
+        return;
+    f->code = f->code ? f->code : code;
+    for (size_t i = 0; i < n && f->count < FAILURES_MAX; i++) {
+        if (p[i]->code == AW_SUCCESS)
+            continue;
+        f->list[f->count].code = p[i]->code;
+        f->list[f->count].path = strdup(p[i]->path);
+        f->list[f->count++].message = strdup(p[i]->message);
+    }
 }
 
-static int one_sink(struct settings *s, const struct sinks_walk *w, size_t i)
+/* They are the problems of the call. */
+static int tell_failures(struct failures *f)
+{
+    diag_reset();
+    for (size_t i = 0; i < f->count; i++) {
+        bool good = f->list[i].path && f->list[i].message;
+        diag_problem(f->list[i].code, good ? f->list[i].path : "", "%s", good ? f->list[i].message : "out of memory");
+        free(f->list[i].path);
+        free(f->list[i].message);
+    }
+    return f->code;
+}
+
+static void one_sink(struct settings *s, const struct sinks_walk *w, size_t i, struct failures *f)
 {
     AW_AUTOFREE uint32_t *slots = NULL;
     size_t count = 0;
     bool per_slot = false, ignored;
-    int rc = one_slot(s, w, i, 0, &per_slot);
+    keep(f, one_slot(s, w, i, 0, &per_slot));
     if (!per_slot || w->first_slot_only)
-        return rc;
+        return;
+    diag_reset();
     int listed = slots_list(s->journal_base, &slots, &count);
     if (listed < 0)
-        keep_first(&rc, diag_problem(AW_ERR_IO, s->journal_base, "its slots cannot be read: %s", strerror(-listed)));
+        keep(f, diag_problem(AW_ERR_IO, s->journal_base, "its slots cannot be read: %s", strerror(-listed)));
     for (size_t k = 0; k < count; k++)
-        keep_first(&rc, one_slot(s, w, i, slots[k], &ignored));
-    return rc;
+        keep(f, one_slot(s, w, i, slots[k], &ignored));
 }
 
 int sinks_walk(const char *config_path, const char *config_text, const struct sinks_walk *w)
 {
     struct settings *s = NULL;
+    struct failures failures = {.count = 0};
     bool found = false;
     int rc = slots_load(config_path, config_text, 0, &s);
-    int done = AW_SUCCESS;
     for (size_t i = 0; rc == 0 && i < s->sink_count; i++) {
         if (w->sink ? strcmp(s->sinks[i].name, w->sink) != 0 : !s->sinks[i].enabled)
             continue;
         found = true;
-        keep_first(&done, one_sink(s, w, i));
+        one_sink(s, w, i, &failures);
     }
     if (rc == 0 && !found && w->sink)
         rc = diag_problem(AW_ERR_NOTFOUND, w->sink, "is no sink of %s", s->source ? s->source : "the configuration");
     settings_destroy(s);
-    return rc ? rc : done;
+    return rc ? rc : tell_failures(&failures);
 }
 
 const char *sinks_problem(int code)

@@ -10,4 +10,11 @@ sink_hello.so: examples/sink-hello/sink_hello.c include/audit/plugin.h
 		-shared -Wl,-z,now -Wl,-z,nodelete -o $@ $(srcdir)/examples/sink-hello/sink_hello.c $(LDFLAGS)
 check_DATA = sink_hello.so
 CLEANFILES += sink_hello.so
-EXTRA_DIST += examples/sink-hello/sink_hello.c examples/sink-hello/Makefile examples/sink-hello/README.md
+# Installed, too: `auditwell plugins new` makes a package of them.
+sinkhellodir = $(pkgdatadir)/sink-hello
+dist_sinkhello_DATA = examples/sink-hello/sink_hello.c examples/sink-hello/configure.ac examples/sink-hello/Makefile.am \
+	examples/sink-hello/README.md
+dist_sinkhello_SCRIPTS = examples/sink-hello/autogen.sh examples/sink-hello/check.sh
+
+# Programs for the exec sink.
+EXTRA_DIST += examples/exec-sink/README.md examples/exec-sink/append.sh examples/exec-sink/to_sqlite.py

@@ -98,7 +98,10 @@ AC_DEFUN([AW_PRELOAD_SETUP], [
     BUILTIN_DEPENDENCIES="$BUILTIN_DEPENDENCIES sink_$aw_name.la"
     AS_CASE([$aw_name], [file], [BUILTIN_LIBS="$BUILTIN_LIBS $ZSTD_LIBS"], [sqlite], [BUILTIN_LIBS="$BUILTIN_LIBS $SQLITE_LIBS"],
       [kafka], [BUILTIN_LIBS="$BUILTIN_LIBS $KAFKA_LIBS"],
-      [mongodb], [BUILTIN_LIBS="$BUILTIN_LIBS $MONGOC_LIBS"])
+      [mongodb], [BUILTIN_LIBS="$BUILTIN_LIBS $MONGOC_LIBS"],
+      [nats], [BUILTIN_LIBS="$BUILTIN_LIBS $NATS_LIBS"],
+      [http], [BUILTIN_LIBS="$BUILTIN_LIBS $CURL_LIBS $ZLIB_LIBS $ZSTD_LIBS"],
+      [postgres], [BUILTIN_LIBS="$BUILTIN_LIBS $LIBPQ_LIBS"])
   done
   AC_SUBST([BUILTIN_DLPREOPEN])
   AC_SUBST([BUILTIN_DEPENDENCIES])
@@ -122,7 +125,8 @@ AC_DEFUN([AW_SUMMARY], [
   echo "  plugin         on   why"
   m4_foreach_w([aw_p], AW_ALL_PLUGINS, [aw_line "sink aw_p" "$aw_plugin_[]aw_p" "$aw_why_[]aw_p"
 ])
-  AS_IF([test $have_zstd = yes], [aw_line "file: zstd" yes ""], [aw_line "file: zstd" no "libzstd not found, or --with-zstd=no"])
+  AS_IF([test $have_zstd = yes], [aw_line "zstd" yes ""], [aw_line "zstd" no "libzstd not found, or --with-zstd=no: for file and http"])
+  AS_IF([test $have_zlib = yes], [aw_line "gzip" yes ""], [aw_line "gzip" no "zlib not found, or --with-zlib=no: for http"])
   AS_IF([test -n "$SCDOC"], [aw_line "man pages" yes ""], [aw_line "man pages" no "scdoc not found"])
   AS_IF([test $have_cunit = yes], [aw_line "unit tests" yes ""], [aw_line "unit tests" no "CUnit not found: install libcunit1-dev"])
   echo

@@ -130,6 +130,8 @@ cat <<NEXT
   auditwell -c audit.conf query --actor alice
   auditwell -c audit.conf tail -f
   auditwell -c audit.conf stats
+  auditwell -c audit.conf export --tenant-strict --tenant tnt_001 --format csv -o tnt_001.csv
+  auditwell -c audit.conf retention --keep 365d     what is older and would go; --apply does it
   auditwell plugins list; auditwell plugins describe file
   man -l $build/docs/auditwell.1                         README.md shows how to embed the library and write a sink
 NEXT

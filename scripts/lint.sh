@@ -30,7 +30,7 @@ lint_size() {
     for file in $(sources); do
         lines=$(wc -l <"$file")
         case $file in
-        include/audit/*) ;;
+        include/audit/* | tests/abi/v1.0/*) ;; # the second is the first, frozen
         *) [ "$lines" -le 600 ] || offend "$file: $lines lines, at most 600" ;;
         esac
         long=$(awk '/^\{$/ { start = NR; table = 0; data = 0 }

@@ -1,7 +1,7 @@
 # The house rules, static analysis, and what the lanes of ./setup check ask make for.
 # SPDX-License-Identifier: Apache-2.0
 EXTRA_DIST += scripts/check.sh scripts/demo.sh scripts/fuzz-one.sh scripts/lint.sh scripts/check-dist.sh .ci/run
-EXTRA_DIST += tests/data
+EXTRA_DIST += tests/data tests/tsan.supp
 
 lint:
 	@$(SHELL) $(srcdir)/scripts/lint.sh

@@ -4,3 +4,5 @@ include tests/fault/local.mk
 include tests/integration/local.mk
 include tests/fuzz/local.mk
 include tests/bench/local.mk
+include tests/kit/kit.mk
+include tests/abi/abi.mk

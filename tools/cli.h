@@ -36,6 +36,8 @@ enum {
     OPT_APPLY,
     OPT_BEFORE,
     OPT_AGAINST,
+    OPT_BATCH,
+    OPT_CLASS,
     OPT_COLUMNS,
     OPT_COMPLETE,
     OPT_COMPLETION,
@@ -43,18 +45,23 @@ enum {
     OPT_DRY_RUN,
     OPT_EXPECT,
     OPT_EXPECT_FILE,
+    OPT_FAIL_LIBRARIES,
     OPT_FINDINGS,
     OPT_FORCE,
     OPT_HEADS,
     OPT_JSON_CURSOR,
     OPT_KEEP,
+    OPT_LIST,
     OPT_MAX_FINDINGS,
     OPT_MIDCHAIN,
     OPT_NO_FLUSH,
     OPT_NO_PROBE,
+    OPT_ONLY,
+    OPT_OPTION,
     OPT_OUTCOME,
     OPT_PARTIAL,
     OPT_PATH,
+    OPT_PATIENCE,
     OPT_RELEASE,
     OPT_REPAIR,
     OPT_REPLAYED,
@@ -63,15 +70,19 @@ enum {
     OPT_SET_JSON,
     OPT_SINCE,
     OPT_SINK,
+    OPT_SLOW_OPTION,
     OPT_SPREADSHEET,
     OPT_STRICT,
     OPT_TABLE,
+    OPT_TAP,
     OPT_TARGET,
     OPT_TENANT,
     OPT_TENANT_STRICT,
     OPT_TIMEOUT,
+    OPT_TIME_LIMIT,
     OPT_UNTIL,
     OPT_VERIFY,
+    OPT_VERIFY_COMMAND,
     OPT_VIEWS,
 };
 
@@ -242,6 +253,8 @@ int cmd_tail(struct cli_args *args);
 int cmd_stats(struct cli_args *args);
 int cmd_metrics(struct cli_args *args);
 int cmd_plugins(struct cli_args *args);
+int plugins_check(const struct cli_args *args, const char *name); /* NULL with --list */
+int plugins_new(const struct cli_args *args, const char *name, const char *dir);
 int cmd_deadletter(struct cli_args *args);
 int cmd_journal(struct cli_args *args);
 int cmd_pseudonym(struct cli_args *args);

@@ -93,7 +93,7 @@ int cmd_migrate(struct cli_args *args)
     int r = aw_sinks_migrate(&options, on_step, &job);
     if (args->json)
         printf("],\"steps\":%" PRIu64 ",\"dryRun\":%s}\n", job.steps, job.dry ? "true" : "false");
-    int code = r == AW_SUCCESS ? EXIT_GOOD : EXIT_UNREADABLE;
+    int code = r == AW_SUCCESS ? EXIT_GOOD : r == AW_ERR_USAGE ? EXIT_USAGE : EXIT_UNREADABLE;
     if (r != AW_SUCCESS && job.failed == 0)
         code = out_failure("migrate", r);
     else if (!args->json && job.stores == 0)

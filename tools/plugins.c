@@ -1,4 +1,4 @@
-/* plugins.c - auditwell plugins: list and describe.
+/* plugins.c - auditwell plugins: list and describe; check and new are in files of their own.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -385,9 +385,18 @@ static int describe(const struct cli_args *args, const char *name)
 
 int cmd_plugins(struct cli_args *args)
 {
-    if (args->word_count == 1 && strcmp(args->words[0], "list") == 0)
+    const char *what = args->word_count > 0 ? args->words[0] : "";
+    if (strcmp(what, "check") == 0 && (args->word_count == 2 || (args->word_count == 1 && cli_has(args, OPT_LIST))))
+        return plugins_check(args, args->word_count == 2 ? args->words[1] : NULL);
+    if (strcmp(what, "check") == 0)
+        return cli_usage(args, "check: expected a plugin's name or file");
+    if (args->given_count > 0)
+        return cli_usage(args, "these options are for 'check' only");
+    if (strcmp(what, "list") == 0 && args->word_count == 1)
         return list(args);
-    if (args->word_count == 2 && strcmp(args->words[0], "describe") == 0)
+    if (strcmp(what, "describe") == 0 && args->word_count == 2)
         return describe(args, args->words[1]);
-    return cli_usage(args, "expected 'list', or 'describe' and a plugin's name or file");
+    if (strcmp(what, "new") == 0 && (args->word_count == 2 || args->word_count == 3))
+        return plugins_new(args, args->words[1], args->word_count == 3 ? args->words[2] : NULL);
+    return cli_usage(args, "expected 'list', 'describe' or 'check' and a plugin's name or file, or 'new' and a name");
 }

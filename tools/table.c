@@ -185,6 +185,22 @@ static const struct cli_option stats_options[] = {
 };
 static const struct cli_option metrics_options[] = {PATH_OPTION, SLOT, {0, NULL, NULL, NULL, NULL}};
 
+static const struct cli_option plugins_options[] = {
+    {OPT_CLASS, "class", "NAME", NULL, "check: this class, where the file has several"},
+    {OPT_OPTION, "option", "KEY=VALUE", NULL, "check: a setting of the sink; may be repeated"},
+    {OPT_SINK, "sink", "NAME", NULL, "check: take the settings of this sink from the configuration"},
+    {OPT_ONLY, "only", "CHECK", NULL, "check: only this one; may be repeated"},
+    {OPT_LIST, "list", NULL, NULL, "check: print the names of the checks"},
+    {OPT_VERIFY_COMMAND, "verify-command", "CMD", NULL, "check: prints what is stored, one event or id a line"},
+    {OPT_SLOW_OPTION, "slow-option", "KEY=VALUE", NULL, "check: a setting that makes the store slow, for 'deadline'"},
+    {OPT_BATCH, "batch", "N", NULL, "check: events in the largest batch, default 1000"},
+    {OPT_FAIL_LIBRARIES, "fail-libraries", NULL, NULL, "check: let allocations of the plugin's libraries fail, too"},
+    {OPT_PATIENCE, "patience", "N", NULL, "check: multiply all time limits"},
+    {OPT_TIME_LIMIT, "time-limit", "N", NULL, "check: seconds that each check may take"},
+    {OPT_TAP, "tap", NULL, NULL, "check: results in the Test Anything Protocol"},
+    {0, NULL, NULL, NULL, NULL},
+};
+
 static const struct cli_option no_options[] = {{0, NULL, NULL, NULL, NULL}};
 
 const struct cli_command cli_commands[] = {
@@ -247,8 +263,15 @@ const struct cli_command cli_commands[] = {
     {"metrics", "", "print the metrics for Prometheus",
      "In the text format 0.0.4, of the same process as stats; audit_up tells whether it is running.",
      "auditwell metrics\nauditwell metrics --path ./journal\n", NULL, metrics_options, cmd_metrics},
-    {"plugins", "list | describe NAME|FILE", "list and describe plugins", NULL,
-     "auditwell plugins list\nauditwell plugins describe file\n", "list describe", no_options, cmd_plugins},
+    {"plugins", "list | describe NAME|FILE | check NAME|FILE | new NAME [DIR]",
+     "list, describe, check and begin plugins",
+     "check runs a sink through what the plugin contract asks, in processes of its own: auditwell-sink(7) tells more.\n"
+     "In settings, {dir} is a directory of each check's own, {id} a name of its own, {instance} 0 or 1.\n"
+     "new writes the package of a sink that works, for you to change.",
+     "auditwell plugins list\nauditwell plugins describe file\nauditwell plugins check file\n"
+     "auditwell plugins check sqlite --only query --option 'path={dir}/audit-{instance}.db'\n"
+     "auditwell plugins new courier\n",
+     "list describe check new", plugins_options, cmd_plugins},
     {"deadletter", "list | show | replay | purge", "list, replay and purge events that a sink refused",
      "What a sink refuses for good is kept beside the journal, one chained file for each sink. replay gives it to the\n"
      "sink again, with id, sequence number and hash as they were; it needs no access to the journal.",

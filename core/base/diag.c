@@ -153,7 +153,7 @@ const char *aw_error_name(int code)
 {
     static const char *const names[] = {
         "SUCCESS", "INVALID_EVENT", "EVENT_TOO_LARGE", "DROPPED", "QUEUE_FULL", "WRITE_FAILED", "SHUTDOWN", "TIMEOUT",
-        "CONFIG",  "BUSY",          "NOMEM",           "IO",      "USAGE",      "NOTFOUND",     "FORK", "FINDINGS"};
+        "CONFIG",  "BUSY",          "NOMEM",           "IO",      "USAGE",      "NOTFOUND",     "FORK",     "FINDINGS"};
     if (code > 0 || -code >= (int)AW_ARRAY_LEN(names))
         return "UNKNOWN";
     return names[-code];

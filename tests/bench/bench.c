@@ -3,7 +3,7 @@
  *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] [-t TEST_PLUGINS] -a AUDITWELL -m MEMORY_HELPER
  *
  * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits,
- * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, kafka, verify, memory.
+ * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, postgres, http, kafka, exec, nats, verify, memory.
  */
 #include "config.h"
 
@@ -29,6 +29,7 @@ static void sizes(struct bench *b, char mode)
     b->events = 400000;
     b->cli_events = b->rss_events = 1000000;
     b->sqlite_events = 100000;
+    b->http_events = 400000;
     b->durable_events = 32768;
     b->latency_events = 150000;
     if (mode == 'q') {
@@ -36,12 +37,14 @@ static void sizes(struct bench *b, char mode)
         b->cli_events = 300000;
         b->rss_events = 300000;
         b->sqlite_events = 30000;
+        b->http_events = 100000;
         b->durable_events = 8192;
         b->latency_events = 40000;
     } else if (mode == 's') {
         b->runs = 2;
         b->events = b->cli_events = b->rss_events = 3000;
         b->sqlite_events = 2000;
+        b->http_events = 2000;
         b->durable_events = 512;
         b->latency_events = 2000;
     }
@@ -80,12 +83,28 @@ static void make_trail(struct bench *b)
            (double)b->payload.size / (double)b->payload.count, (double)b->trail.size / (double)b->trail.count);
 }
 
+/* Sinks that may be off. */
+static void figures_stores(struct bench *b)
+{
+    (void)b;
+#ifdef BENCH_EXEC
+    figures_exec(b);
+#endif
+#ifdef BENCH_NATS
+    figures_nats(b);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = {.dir = NULL};
     const char *parent = getenv("TMPDIR");
     char dir[300], mode = 0;
     int c, runs = 0;
+#ifdef BENCH_EXEC
+    if (argc == 2 && strcmp(argv[1], "--exec-peer") == 0)
+        return bench_exec_peer();
+#endif
     while ((c = getopt(argc, argv, "qsr:o:d:t:a:m:")) != -1) {
         if (c == 'q' || c == 's')
             mode = (char)c;
@@ -128,6 +147,11 @@ int main(int argc, char **argv)
     figures_sqlite(&b);
 #ifdef BENCH_KAFKA
     figures_kafka(&b);
+#endif
+    figures_http(&b);
+    figures_stores(&b);
+#ifdef BENCH_POSTGRES
+    figures_postgres(&b);
 #endif
     figures_verify(&b);
     figures_memory(&b);

@@ -44,7 +44,7 @@ struct bench {
     const char *only;         /* run figures whose name holds this; NULL = all */
     int runs;
     size_t events; /* per turn of the in-process figures */
-    size_t cli_events, rss_events, sqlite_events, durable_events, latency_events;
+    size_t cli_events, rss_events, sqlite_events, http_events, durable_events, latency_events;
     int processors;
     char corpus_path[512], trail_path[512];
     struct lines corpus;  /* input, cut to `events` */
@@ -71,8 +71,8 @@ void bench_write_file(const char *path, const char *text);
 int bench_spawn(char *const argv[], const char *stdin_path, const char *stdout_path); /* exit status */
 void bench_print_machine(const struct bench *b);
 
-/* report: keeps a row for the table, prints the plain line at once. target <= 0: none. more_is_better gives its
- * direction. */
+/* report: keeps a row for the table, prints the plain line at once. target < 0: none; 0: none, but none at all where
+ * less is better. more_is_better gives its direction. */
 struct figure {
     const char *name, *unit, *note;
     double target;
@@ -99,7 +99,13 @@ void rows_free(struct rows *rows);
 double limit_sqlite(const struct rows *rows, const char *path, size_t batch, const char *synchronous);
 const char *bench_sqlite_version(void);
 
-/* bench_pipeline.c, bench_delivery.c, bench_sinks.c, bench_stores.c: the figures */
+/* bench_host.c: a sink without auditwell around it, with one option set */
+struct bench_host;
+struct bench_host *host_open(const char *name, const char *key, const char *value);
+double host_write_all(struct bench_host *h, const struct lines *trail, size_t events, size_t batch); /* seconds */
+void host_close(struct bench_host *h);
+
+/* bench_pipeline.c, bench_delivery.c, bench_sinks.c, bench_stores.c, bench_http.c: the figures */
 void figures_pipeline(struct bench *b);
 void figures_latency(struct bench *b);
 void figures_durable(struct bench *b);
@@ -108,6 +114,15 @@ void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
 void figures_kafka(struct bench *b); /* bench_kafka.c; with BENCH_KAFKA */
+void figures_http(struct bench *b); /* none when the sink is not built */
+/* Seconds for `count` events that wait in a journal to get into these sinks. */
+double run_catch_up(struct bench *b, const char *sinks, size_t count);
+void figures_exec(struct bench *b); /* with BENCH_EXEC */
+int bench_exec_peer(void);          /* the program of that one; its exit status */
+void figures_nats(struct bench *b); /* with BENCH_NATS */
+#ifdef BENCH_POSTGRES
+void figures_postgres(struct bench *b); /* bench_postgres.c */
+#endif
 void figures_verify(struct bench *b);
 void figures_memory(struct bench *b);
 

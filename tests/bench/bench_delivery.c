@@ -112,7 +112,7 @@ static double run_steady(struct bench *b, const char *sinks, size_t count)
     return t;
 }
 
-static double run_catch_up(struct bench *b, const char *sinks, size_t count)
+double run_catch_up(struct bench *b, const char *sinks, size_t count)
 {
     struct aw_logger *logger = bench_open(b, sinks, AW_OPEN_NO_SINKS);
     log_all(b, logger, count);

@@ -135,7 +135,7 @@ void report(const struct figure *f, const struct series *value, const struct ser
     char v[32], l[32], target[32] = "-";
     number(v, sizeof v, r.value);
     number(l, sizeof l, r.limit);
-    if (f->target > 0 || f->less_is_better)
+    if (f->target > 0 || (f->less_is_better && f->target == 0))
         (void)snprintf(target, sizeof target, "%.2f", f->target);
     printf("bench %s value=%s unit=%s limit=%s ratio=%.3f target=%s\n", f->name, v, f->unit, l, r.ratio, target);
     (void)fflush(stdout);
@@ -145,7 +145,7 @@ void report(const struct figure *f, const struct series *value, const struct ser
 
 static const char *verdict(const struct row *r)
 {
-    if (r->f.target <= 0 && !r->f.less_is_better)
+    if (r->f.target < 0 || (r->f.target == 0 && !r->f.less_is_better))
         return "";
     bool good = r->f.less_is_better ? r->ratio <= r->f.target : r->ratio >= r->f.target;
     return good ? "reached" : "MISSED";

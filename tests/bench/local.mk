@@ -9,16 +9,36 @@ gen_corpus_CPPFLAGS = $(BENCH_CPPFLAGS)
 gen_corpus_LDADD =
 
 auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/bench_delivery.c tests/bench/bench_limits.c tests/bench/bench_pipeline.c \
-	tests/bench/bench_report.c tests/bench/bench_sinks.c tests/bench/bench_sqlite.c tests/bench/bench_stores.c tests/bench/bench_util.c \
+	tests/bench/bench_report.c tests/bench/bench_sinks.c tests/bench/bench_sqlite.c tests/bench/bench_stores.c tests/bench/bench_http.c tests/bench/bench_host.c tests/bench/bench_util.c \
 	tests/bench/corpus.c tests/bench/corpus.h
-auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS)
-auditwell_bench_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS)
+auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS) $(BENCH_HTTP) $(BENCH_EXEC) $(BENCH_NATS)
+auditwell_bench_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS) $(CURL_CFLAGS) $(NATS_CFLAGS)
 auditwell_bench_LDADD = libauditwell.la $(CRYPTO_LIBS) $(SQLITE_LIBS)
 if SINK_KAFKA
 auditwell_bench_SOURCES += tests/bench/bench_kafka.c
 auditwell_bench_CPPFLAGS += -DBENCH_KAFKA
 auditwell_bench_CFLAGS += $(KAFKA_CFLAGS)
 auditwell_bench_LDADD += $(KAFKA_LIBS)
+endif
+if SINK_EXEC
+BENCH_EXEC = -DBENCH_EXEC
+auditwell_bench_SOURCES += tests/bench/bench_exec.c
+endif
+if SINK_NATS
+BENCH_NATS = -DBENCH_NATS
+auditwell_bench_SOURCES += tests/bench/bench_nats.c
+auditwell_bench_LDADD += $(NATS_LIBS)
+endif
+if SINK_HTTP
+BENCH_HTTP = -DBENCH_HTTP
+auditwell_bench_LDADD += $(CURL_LIBS)
+endif
+if SINK_POSTGRES
+auditwell_bench_SOURCES += tests/bench/bench_postgres.c tests/integration/sinks/pg_cluster.c \
+	tests/integration/sinks/pg_cluster.h
+auditwell_bench_CPPFLAGS += -DBENCH_POSTGRES -I$(top_srcdir)/tests/integration/sinks
+auditwell_bench_CFLAGS += $(LIBPQ_CFLAGS)
+auditwell_bench_LDADD += $(LIBPQ_LIBS)
 endif
 
 bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/bench_util.c tests/bench/bench.h tests/bench/corpus.c \

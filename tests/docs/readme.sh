@@ -76,11 +76,12 @@ run_sink_example() {
 service = "example";
 plugin_path = "$work/hello";
 journal = { path = "$work/journal3"; };
-sinks = ( { plugin = "hello"; name = "greeter"; path = "$work/hello.txt"; } );
+sinks = ( { plugin = "hello"; name = "greeter"; path = "$work/hello.jsonl"; } );
 CONF
     "$top_builddir/auditwell" -c "$work/greeter.conf" log --action user.login --actor user:alice || return 1
-    cat "$work/hello.txt"
-    [ "$(cat "$work/hello.txt")" = "Hello, alice did user.login" ]
+    cat "$work/hello.jsonl"
+    [ "$(wc -l <"$work/hello.jsonl")" -eq 1 ] && grep -q '"action":"user.login".*"id":"alice"' "$work/hello.jsonl" &&
+        "$top_builddir/auditwell" -c "$work/greeter.conf" verify greeter
 }
 
 # The demo's generator: the same events each time, valid ones, and each secret that it names is in them.

@@ -73,6 +73,15 @@ fault_full_t_CFLAGS = $(fault_t_CFLAGS)
 fault_full_t_LDADD = $(fault_t_LDADD)
 fault_full_t_LDFLAGS = $(fault_t_LDFLAGS)
 
+check_PROGRAMS += fault_retention.t
+TESTS += fault_retention.t
+fault_retention_t_SOURCES = tests/fault/retention.c tests/fault/inject.c tests/fault/inject.h tests/fault/wrap_open.h tests/fault/oracle.c \
+	tests/fault/oracle.h tests/fault/rig.c tests/fault/rig.h
+fault_retention_t_CPPFLAGS = $(fault_t_CPPFLAGS)
+fault_retention_t_CFLAGS = $(fault_t_CFLAGS)
+fault_retention_t_LDADD = $(fault_t_LDADD)
+fault_retention_t_LDFLAGS = $(fault_t_LDFLAGS)
+
 check_PROGRAMS += power.t
 TESTS += power.t
 power_t_SOURCES = tests/fault/power.c tests/fault/disk.c tests/fault/disk_model.c tests/fault/disk.h tests/fault/wrap_open.h \
@@ -109,8 +118,8 @@ EXTRA_auditwell_trial_DEPENDENCIES = tests/plugins/sink_m_good.la tests/integrat
 trial: all auditwell-trial
 	$(AM_TESTS_ENVIRONMENT) ./auditwell-trial -c '$(CONFIG)' $(TRIAL_FLAGS)
 
-fault-long: all model.t fault.t fault_full.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
-	$(AM_TESTS_ENVIRONMENT) for t in model.t fault.t fault_full.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
+fault-long: all model.t fault.t fault_full.t fault_retention.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS)
+	$(AM_TESTS_ENVIRONMENT) for t in model.t fault.t fault_full.t fault_retention.t power.t crash.t fault_sinks.t fault_outage.t $(FAULT_TOGETHER) $(FAULT_PLUGINS); do \
 	    FAULT_LONG=1 HARNESS_TIMEOUT=36000 ./$$t || exit 1; done
 endif
 endif

@@ -102,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(plain.digest == again.digest && plain.findings == again.findings);
     must(verify(data, size, AW_VERIFY_COMPLETE, NULL).findings >= plain.findings);
     must(verify(data, size, AW_VERIFY_PARTIAL, NULL).findings <= plain.findings);
+    must(verify(data, size, AW_VERIFY_MIDCHAIN, NULL).findings <= plain.findings);
     (void)verify(data, size, AW_VERIFY_VIEWS, NULL);
     must(verify(data, size, 0, expect).findings == plain.findings + 1);
     return 0;

@@ -28,3 +28,6 @@ print-fuzz-names:
 include tests/fuzz/verify.mk
 include tests/fuzz/journal.mk
 include tests/fuzz/event.mk
+include tests/fuzz/exec.mk
+include tests/fuzz/nats.mk
+include tests/fuzz/http.mk

@@ -55,6 +55,37 @@ EXTRA_sink_sqlite_query_t_DEPENDENCIES = sink_sqlite.la
 endif
 endif
 
+include tests/integration/http.mk
+if SINK_POSTGRES
+SINKTEST_POSTGRES = tests/integration/sinks/postgres_support.c tests/integration/sinks/postgres_support.h \
+	tests/integration/sinks/pg_cluster.c tests/integration/sinks/pg_cluster.h $(SINKTEST_HOST)
+check_PROGRAMS += sink_postgres.t
+TESTS += sink_postgres.t
+sink_postgres_t_SOURCES = tests/integration/sinks/test_postgres.c $(SINKTEST_POSTGRES)
+sink_postgres_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_t_DEPENDENCIES = sink_postgres.la
+
+check_PROGRAMS += sink_postgres_faults.t
+TESTS += sink_postgres_faults.t
+sink_postgres_faults_t_SOURCES = tests/integration/sinks/test_postgres_faults.c tests/integration/sinks/inject.c \
+	tests/integration/sinks/inject.h $(SINKTEST_POSTGRES)
+sink_postgres_faults_t_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+sink_postgres_faults_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_faults_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_faults_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_faults_t_DEPENDENCIES = sink_postgres.la
+
+check_PROGRAMS += sink_postgres_stores.t
+TESTS += sink_postgres_stores.t
+sink_postgres_stores_t_SOURCES = tests/integration/sinks/test_postgres_stores.c $(SINKTEST_POSTGRES)
+sink_postgres_stores_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_postgres_stores_t_CFLAGS = $(AM_CFLAGS) $(LIBPQ_CFLAGS)
+sink_postgres_stores_t_LDADD = $(SINKTEST_LIBS) $(LIBPQ_LIBS)
+EXTRA_sink_postgres_stores_t_DEPENDENCIES = sink_postgres.la
+endif
+
 if !BUILTIN_PLUGINS
 TESTS += tests/integration/sinks/exports.sh
 endif
@@ -103,5 +134,60 @@ bench_sinks_LDADD = $(SINKTEST_LIBS) $(SQLITE_LIBS)
 EXTRA_bench_sinks_DEPENDENCIES = sink_file.la sink_sqlite.la
 endif
 endif
+endif
+endif
+
+# The exec sink, with a program of its own.
+if HAVE_CUNIT
+if SINK_EXEC
+check_PROGRAMS += exec_peer
+exec_peer_SOURCES = tests/integration/sinks/exec_peer.c
+exec_peer_CPPFLAGS = -I$(top_srcdir)/include
+
+check_PROGRAMS += sink_exec.t
+TESTS += sink_exec.t
+sink_exec_t_SOURCES = tests/integration/sinks/test_exec.c tests/integration/sinks/exec_support.c \
+	tests/integration/sinks/exec_support.h $(SINKTEST_HOST)
+sink_exec_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_exec_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_exec_t_DEPENDENCIES = sink_exec.la exec_peer
+
+check_PROGRAMS += sink_exec_bad.t
+TESTS += sink_exec_bad.t
+sink_exec_bad_t_SOURCES = tests/integration/sinks/test_exec_bad.c tests/integration/sinks/exec_support.c \
+	tests/integration/sinks/exec_support.h $(SINKTEST_HOST)
+sink_exec_bad_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_exec_bad_t_LDADD = $(SINKTEST_LIBS)
+EXTRA_sink_exec_bad_t_DEPENDENCIES = sink_exec.la exec_peer
+
+check_PROGRAMS += sink_exec_ack.t
+TESTS += sink_exec_ack.t
+sink_exec_ack_t_SOURCES = tests/integration/sinks/test_exec_ack.c plugins/sinks/exec/exec_ack.c
+sink_exec_ack_t_CPPFLAGS = $(SINKTEST_CPPFLAGS) -I$(top_srcdir)/plugins -I$(top_srcdir)/plugins/sinks/exec
+sink_exec_ack_t_LDADD = $(SINKTEST_LIBS)
+endif
+endif
+
+# The nats sink, with real servers.
+if HAVE_CUNIT
+if SINK_NATS
+check_PROGRAMS += sink_nats_parts.t sink_nats.t sink_nats_cluster.t
+TESTS += sink_nats_parts.t sink_nats.t sink_nats_cluster.t
+NATSTEST_HOST = tests/integration/sinks/nats_support.c tests/integration/sinks/nats_support.h $(SINKTEST_HOST)
+sink_nats_parts_t_SOURCES = tests/integration/sinks/test_nats_parts.c plugins/sinks/nats/nats_subject.c \
+	plugins/sinks/nats/nats_ack.c $(SINKTEST_HOST)
+sink_nats_parts_t_CPPFLAGS = $(SINKTEST_CPPFLAGS) -I$(top_srcdir)/plugins -I$(top_srcdir)/plugins/sinks/nats
+sink_nats_parts_t_CFLAGS = $(AM_CFLAGS) $(NATS_CFLAGS)
+sink_nats_parts_t_LDADD = $(SINKTEST_LIBS)
+sink_nats_t_SOURCES = tests/integration/sinks/test_nats.c $(NATSTEST_HOST)
+sink_nats_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_nats_t_CFLAGS = $(AM_CFLAGS) $(NATS_CFLAGS)
+sink_nats_t_LDADD = $(SINKTEST_LIBS) $(NATS_LIBS)
+EXTRA_sink_nats_t_DEPENDENCIES = sink_nats.la
+sink_nats_cluster_t_SOURCES = tests/integration/sinks/test_nats_cluster.c $(NATSTEST_HOST)
+sink_nats_cluster_t_CPPFLAGS = $(SINKTEST_CPPFLAGS)
+sink_nats_cluster_t_CFLAGS = $(AM_CFLAGS) $(NATS_CFLAGS)
+sink_nats_cluster_t_LDADD = $(SINKTEST_LIBS) $(NATS_LIBS)
+EXTRA_sink_nats_cluster_t_DEPENDENCIES = sink_nats.la
 endif
 endif

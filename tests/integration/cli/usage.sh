@@ -76,7 +76,7 @@ for command in $commands; do
 done
 exits "help --json" 0 "$aw" help --json
 if [ -n "${PYTHON3-}" ]; then
-    is "help --json is JSON" 14 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
+    is "help --json is JSON" 17 "$("$PYTHON3" -c 'import json; print(len(json.load(open("out"))["subcommands"]))' 2>&1)"
 else
     skip "help --json is JSON" "python3 is not there"
 fi
@@ -133,7 +133,7 @@ if command -v bash >/dev/null 2>&1; then
     is "words of an argument" "DENIED " "$(complete_words auditwell log --outcome D)"
     is "words behind =" "DENIED " "$(complete_words auditwell log --outcome = D)"
     is "words of a letter" "DENIED ERROR FAILURE SUCCESS " "$(complete_words auditwell query -o '')"
-    is "plugins" "describe list " "$(complete_words auditwell plugins '')"
+    is "plugins" "check describe list new " "$(complete_words auditwell plugins '')"
     is "help takes subcommands" "query " "$(complete_words auditwell help qu)"
     : >"a file.jsonl"
     is "files" "a file.jsonl " "$(complete_words auditwell verify 'a f')"

@@ -4,7 +4,7 @@
 set -u
 umask 022 # what others could change is not believed
 : "${top_srcdir:?}" "${top_builddir:?}" "${CC:=cc}"
-unset AUDITWELL_PLUGIN_PATH AUDITWELL_CONFIG MAKEFLAGS MAKELEVEL MFLAGS
+unset AUDITWELL_PLUGIN_PATH AUDITWELL_LIBEXEC_PATH AUDITWELL_DATA_PATH AUDITWELL_CONFIG MAKEFLAGS MAKELEVEL MFLAGS
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 root=$work/root
@@ -44,6 +44,10 @@ right_files() {
         printf '%s\n' "$libdir/pkgconfig/auditwell.pc" "$libdir/pkgconfig/auditwell-plugin.pc"
         printf '%s\n' "$includedir/auditwell/audit/audit.h" "$includedir/auditwell/audit/plugin.h"
         printf '%s\n' "$prefix/bin/auditwell" "$prefix/share/bash-completion/completions/auditwell"
+        printf '%s\n' "$prefix/libexec/auditwell/auditwell-plugin-check" "$prefix/share/aclocal/auditwell.m4"
+        for file in Makefile.am README.md autogen.sh check.sh configure.ac sink_hello.c; do
+            echo "$prefix/share/auditwell/sink-hello/$file"
+        done
         make -s -C "$top_builddir" print-plugins | sed "s|.*|$plugindir/&.so|"
         make -s -C "$top_builddir" print-man-pages | sed "s|.*\\.\\([0-9]\\)\$|$prefix/share/man/man\\1/&|"
     } | sort >"$work/expected"
@@ -99,10 +103,69 @@ loads_late() {
         "$work/late" "$root$libdir/libauditwell.so.0"
 }
 
-build_sink() { # as somebody else would: without the sanitizers of this build
-    cp -R "$top_srcdir/examples/sink-hello" "$work/sink-hello" && chmod -R u+w "$work/sink-hello" &&
-        PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root$libdir/pkgconfig \
-            make -C "$work/sink-hello" CFLAGS='-O2 -Wall -Wextra -Werror' LDFLAGS= install plugindir="$work/plugins"
+# As somebody else would: a copy of the package, in a directory of its own, with a compiler and flags of its own.
+package() {
+    rm -rf "$work/sink-hello" && mkdir "$work/sink-hello" && cp "$root$prefix/share/auditwell/sink-hello/"* "$work/sink-hello" &&
+        chmod -R u+w "$work/sink-hello"
+}
+
+at_home() { # COMMAND…: in the package, with the installed tree in place of the system's
+    (cd "$work/sink-hello" && PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root$libdir/pkgconfig \
+        ACLOCAL_PATH=$root$prefix/share/aclocal CFLAGS='-O2 -Wall -Wextra -Werror' LDFLAGS='' \
+        LD_LIBRARY_PATH=$root$libdir AUDITWELL_PLUGIN_PATH=$root$plugindir \
+        AUDITWELL_LIBEXEC_PATH=$root$prefix/libexec/auditwell PATH=$root$prefix/bin:$PATH "$@")
+}
+
+pc_is_right() {
+    [ "$(variable abi_major)" = 1 ] && [ "$(variable abi_minor)" = "$(awk '/define AW_ABI_MINOR/ { print $3 }' "$top_srcdir/include/audit/plugin.h")" ] ||
+        { echo "abi is $(variable abi_major).$(variable abi_minor)"; return 1; }
+    [ "$(pc --libs auditwell-plugin)" = "" ] || { echo "libs: $(pc --libs auditwell-plugin)"; return 1; }
+    grep -q 'links nothing of auditwell' "$pc_file" || { echo "the empty Libs has no reason"; return 1; }
+    [ "$(PKG_CONFIG_LIBDIR=$(dirname "$pc_file") pkg-config --define-variable=libdir=/elsewhere --variable=plugindir auditwell-plugin)" = /elsewhere/auditwell/plugins-1 ] ||
+        { echo "plugindir does not follow libdir"; return 1; }
+}
+
+configure_sink() {
+    package && at_home ./autogen.sh && at_home ./configure --quiet --with-plugindir="$work/plugins"
+}
+
+build_sink() {
+    at_home make && at_home make install && [ -f "$work/plugins/sink_hello.so" ] && [ ! -e "$work/plugins/sink_hello.la" ]
+}
+
+# The kit of this build may have a sanitizer in it, which the sink then has to be loaded with: `make check` of the package is tried
+# where there is none.
+sanitized() {
+    grep -q '^#define AW_SANITIZED 1' "$top_builddir/config.h"
+}
+
+sink_checks() {
+    at_home make check && grep -q '^PASS: check.sh' "$work/sink-hello/check.sh.log" "$work/sink-hello/test-suite.log" "$work/log" 2>/dev/null ||
+        { cat "$work/sink-hello/test-suite.log"; return 1; }
+}
+
+# A package's distcheck installs: not where the system's plugins are.
+sink_distcheck() {
+    before=$(ls -la --time-style=full-iso "$root$plugindir" | cksum)
+    chmod -R a-w "$root$plugindir"
+    at_home make distcheck DISTCHECK_CONFIGURE_FLAGS='AUDITWELL='
+    status=$?
+    chmod -R u+w "$root$plugindir"
+    [ $status -eq 0 ] && [ -f "$work/sink-hello/sink-hello-1.0.tar.gz" ] && [ "$before" = "$(ls -la --time-style=full-iso "$root$plugindir" | cksum)" ]
+}
+
+# An older auditwell than the plugin needs: configure says so.
+refuses_newer() {
+    package && sed -i 's/AX_AUDITWELL_PLUGIN(\[1\], \[0\])/AX_AUDITWELL_PLUGIN([1], [99])/' "$work/sink-hello/configure.ac" && at_home ./autogen.sh || return 1
+    ! at_home ./configure --quiet 2>"$work/refused" || return 1
+    cat "$work/refused"
+    grep -q 'needs auditwell.s plugin ABI 1.99, found 1.0' "$work/refused"
+}
+
+new_package() {
+    rm -rf "$work/new" && mkdir "$work/new" && cd "$work/new" && run "$root$prefix/bin/auditwell" plugins new courier &&
+        rm -rf "$work/sink-hello" && mv sink-courier "$work/sink-hello" && at_home ./autogen.sh && at_home ./configure --quiet && at_home make &&
+        (sanitized || at_home make check)
 }
 
 write_config() {
@@ -112,13 +175,14 @@ plugin_path = "$work/plugins";
 journal = { path = "$work/journal"; };
 sinks = (
   { plugin = "file"; name = "trail"; path = "$work/audit.jsonl"; },
-  { plugin = "hello"; name = "greeter"; path = "$work/hello.txt"; greeting = "Welcome"; }
+  { plugin = "hello"; name = "greeter"; path = "$work/hello.jsonl"; }
 );
 CONF
 }
 
 run() { # with the installed library, and the plugins of the installed tree
-    LD_LIBRARY_PATH=$root$libdir AUDITWELL_PLUGIN_PATH=$root$plugindir "$@"
+    LD_LIBRARY_PATH=$root$libdir AUDITWELL_PLUGIN_PATH=$root$plugindir AUDITWELL_LIBEXEC_PATH=$root$prefix/libexec/auditwell \
+        AUDITWELL_DATA_PATH=$root$prefix/share/auditwell "$@"
 }
 
 run_program() {
@@ -132,7 +196,8 @@ trail_is_right() {
 }
 
 sink_was_called() {
-    [ "$(grep -c '^Welcome, installed-test did thing.touch$' "$work/hello.txt")" -eq 500 ] || { head -n 3 "$work/hello.txt"; return 1; }
+    [ "$(grep -c '"action":"thing.touch".*"id":"installed-test"' "$work/hello.jsonl")" -eq 500 ] || { head -n 3 "$work/hello.jsonl"; return 1; }
+    run "$root$prefix/bin/auditwell" -c "$work/audit.conf" verify greeter
 }
 
 command_works() {
@@ -153,11 +218,17 @@ if result "make install" install_all; then
     result "headers as C99" headers_compile c99 "$CC" c
     result "headers as C11" headers_compile c11 "$CC" c
     result "headers as C++11" headers_compile c++11 "${CXX:-c++}" cc
-    if result "a program builds with pkg-config" build_program && result "a sink builds with pkg-config" build_sink; then
+    result "auditwell-plugin.pc says what plugins need" pc_is_right
+    if result "a program builds with pkg-config" build_program && result "a sink's configure finds it by AX_AUDITWELL_PLUGIN" configure_sink &&
+        result "the sink builds and installs" build_sink; then
         result "the program runs" run_program
         result "its trail is complete, clean, and verifies" trail_is_right
         result "the sink got every event" sink_was_called
         result "the command works" command_works
+        sanitized || result "the sink's own make check passes" sink_checks
+        result "the sink's own make distcheck leaves our plugin directory alone" sink_distcheck
+        result "a plugin that needs a newer ABI is told so by configure" refuses_newer
+        result "plugins new: a package that builds and passes" new_package
     fi
 fi
 echo "1..$n"

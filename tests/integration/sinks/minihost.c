@@ -120,7 +120,13 @@ static int32_t host_config_int(const struct aw_config *c, const char *key, int64
     static const struct {
         const char *unit;
         int64_t factor;
-    } units[] = {{"KiB", 1024}, {"MiB", 1 << 20}, {"ms", 1000000}, {"s", 1000000000}, {"h", INT64_C(3600000000000)},
+    } units[] = {{"KiB", 1024},
+                 {"MiB", 1 << 20},
+                 {"GiB", 1 << 30},
+                 {"ms", 1000000},
+                 {"s", 1000000000},
+                 {"m", INT64_C(60000000000)},
+                 {"h", INT64_C(3600000000000)},
                  {"", 1}};
     const char *v = value(c, key);
     char *end;
@@ -144,15 +150,18 @@ static int32_t host_config_bool(const struct aw_config *c, const char *key, int3
     return AW_OK;
 }
 
+/* A list is written as one text with a newline between its items. */
 static int32_t host_config_list(const struct aw_config *c, const char *key, size_t index, struct aw_str *ret)
 {
-    option(c, key);
-    for (size_t i = 0; i < c->count; i++)
-        if (strcmp(c->keys[i], key) == 0 && index-- == 0) {
-            *ret = (struct aw_str){c->values[i], strlen(c->values[i])};
-            return AW_OK;
-        }
-    return AW_E_NOTFOUND;
+    static _Thread_local char item[4096];
+    const char *v = value(c, key);
+    for (; v != NULL && index > 0; index--)
+        v = (v = strchr(v, '\n')) != NULL ? v + 1 : NULL;
+    if (v == NULL)
+        return AW_E_NOTFOUND;
+    int n = snprintf(item, sizeof item, "%.*s", (int)strcspn(v, "\n"), v);
+    *ret = (struct aw_str){item, (size_t)n};
+    return AW_OK;
 }
 
 static int32_t host_metric_register(const struct aw_host *h, int32_t kind, const char *name, const char *help,

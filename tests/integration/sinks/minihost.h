@@ -43,7 +43,7 @@ struct mh_instance {
 
 /* The class of sink_NAME.so in $top_builddir/.libs. Bails out when it cannot be loaded. */
 const struct aw_sink_class *mh_class(const char *name);
-/* pairs: "key", "value", ..., NULL; a list has its key once for each item. NULL when create() failed: then
+/* pairs: "key", "value", ..., NULL; the items of a list are on lines of one value. NULL when create() failed: then
  * mh_last_error() tells why. */
 struct mh_instance *mh_create(const char *class, const char *const *pairs);
 #define MH(class, ...) mh_create(class, (const char *const[]){__VA_ARGS__, NULL})

@@ -166,7 +166,7 @@ static void test_times(void)
         struct mh_instance *m = open_kind(k, path);
         struct found f, late;
         CU_ASSERT_EQUAL(plan(m, at(50), &f), AW_OK);
-        mh_clock_ns = at(5) - (int64_t)m->host.now_ns(); /* now all but the first events are of the future */
+        mh_clock_ns = at(0) - INT64_C(3600000000000) - (int64_t)m->host.now_ns(); /* now all are of the future */
         CU_ASSERT_EQUAL(plan(m, at(6), &late), AW_OK);
         mh_clock_ns = 0;
         CU_ASSERT(late.prune.keep_seq > f.prune.keep_seq);
@@ -364,6 +364,35 @@ static void test_stopped(void)
     CU_ASSERT(stopped > 40 && between > 5);
 }
 
+/* Rows go in transactions of a thousand: one that dies between two leaves the end of the trail, too. */
+static void test_transactions(void)
+{
+    enum { MANY = 3500, CUT = 3400 };
+    unsigned between = 0;
+    for (long nth = 1; nth < 200; nth += nth < 12 ? 1 : nth / 3) {
+        char *path = mh_path("audit.db");
+        struct mh_instance *m = MH("sqlite", "path", path);
+        struct found f;
+        uint64_t removed;
+        CU_ASSERT_EQUAL_FATAL(mh_start(m), AW_OK);
+        for (uint64_t seq = 1; seq <= MANY; seq += 500)
+            CU_ASSERT_EQUAL(mh_write(m, seq, seq + 499, 0, NULL), AW_OK);
+        CU_ASSERT_EQUAL(mh_stop(m), AW_OK);
+        CU_ASSERT(plan(m, at(CUT), &f) == AW_OK && f.prune.count == CUT - 1);
+        int code = prune_in_child(1, path, &f.prune, INJECT_SYNC, nth, INJECT_DIE);
+        struct mh_rows rows = mh_read(m, NULL, 500);
+        CU_ASSERT(rows.rising && rows.same && rows.last_seq == MANY && rows.first_seq <= CUT);
+        between += rows.first_seq > 1 && rows.first_seq < CUT;
+        CU_ASSERT(prune(m, &f.prune, &removed) == AW_OK && removed == CUT - rows.first_seq);
+        mh_destroy(m);
+        free(path);
+        if (code == 0)
+            break;
+    }
+    harness_note("%u times between two transactions", between);
+    CU_ASSERT(between > 1);
+}
+
 /* A start of the sink removes what a retention that died left, too. */
 static void test_start_finishes(void)
 {
@@ -556,5 +585,6 @@ static void test_probe_file(void)
 HARNESS_MAIN("sink_retention", {"plan", test_plan}, {"nothing there", test_empty}, {"times", test_times},
              {"prune beside a writer", test_prune}, {"a stale plan", test_stale}, {"replayed dead letters", test_late},
              {"a file that is being compressed", test_locked}, {"stopped anywhere", test_stopped},
-             {"a start finishes it", test_start_finishes}, {"no memory", test_no_memory}, {"migrate", test_migrate},
-             {"probe sqlite", test_probe_sqlite}, {"probe file", test_probe_file})
+             {"between transactions", test_transactions}, {"a start finishes it", test_start_finishes},
+             {"no memory", test_no_memory}, {"migrate", test_migrate}, {"probe sqlite", test_probe_sqlite},
+             {"probe file", test_probe_file})
