@@ -95,6 +95,19 @@ static void figures_stores(struct bench *b)
 #endif
 }
 
+static void all_figures(struct bench *b)
+{
+    figures_pipeline(b);
+    figures_latency(b);
+    figures_durable(b);
+    figures_delivery(b);
+    figures_sinks(b);
+    figures_cli(b);
+    figures_sqlite(b);
+    figures_http(b);
+    figures_stores(b);
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = {.dir = NULL};
@@ -138,15 +151,7 @@ int main(int argc, char **argv)
     bench_print_machine(&b);
     make_corpus(&b);
     make_trail(&b);
-    figures_pipeline(&b);
-    figures_latency(&b);
-    figures_durable(&b);
-    figures_delivery(&b);
-    figures_sinks(&b);
-    figures_cli(&b);
-    figures_sqlite(&b);
-    figures_http(&b);
-    figures_stores(&b);
+    all_figures(&b);
 #ifdef BENCH_POSTGRES
     figures_postgres(&b);
 #endif

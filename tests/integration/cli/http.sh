@@ -120,24 +120,5 @@ refused "a password in the URL" "https://u:canary@collector.example/" "" 'use th
 refused "an unknown option" "https://collector.example/" 'bearer_tokn = "canary";' 'bearer_token'
 refused "no such file of a secret" "https://collector.example/" "bearer_token = \"file:$work/none\";" "$work/none"
 refused "Authorization in the open" "https://collector.example/" 'headers = ( "Authorization: canary" );' 'secret_headers'
-
-# ---- what every sink must do ----
-if [ -z "${BUILTIN_SINKS-}" ]; then
-    without="reconfigure secrets flush must-be-durable flush-kill durable-kill stop-kill synced position position-order query query-cursor transaction
-        transaction-kill migrate retention"
-    grep -q '^#define AW_SANITIZED 1' "$top_builddir/config.h" && without="$without create-oom oom"
-    umask 022 # what others could change is not believed
-    run "$aw" plugins check "$top_builddir/.libs/sink_http.so" --tap --fail-libraries --patience 4 \
-        --option "url=http://127.0.0.1:$port/store/{id}.jsonl" --option format=ndjson --option "bearer_token=env:HOME" \
-        --slow-option "url=http://127.0.0.1:$port/stall" --verify-command "sh -c 'cat $work/peer/{id}.jsonl'"
-    is "plugins check" 0 "$status"
-    grep '^not ok' out | while read -r line; do echo "# $line"; done
-    grep -q '^ok' out
-    is "it checked" 0 $?
-    skipped=$(sed -n 's/^ok [0-9]* - \([a-z-]*\): .*# SKIP.*/\1/p' out | while read -r check; do
-        case " $(echo $without) " in *" $check "*) ;; *) echo "$check" ;; esac
-    done)
-    is "all that applies" "" "$skipped"
-fi
 end_peer
 finish
