@@ -104,6 +104,9 @@ static void all_figures(struct bench *b)
     figures_sinks(b);
     figures_cli(b);
     figures_sqlite(b);
+#ifdef BENCH_KAFKA
+    figures_kafka(b);
+#endif
     figures_http(b);
     figures_stores(b);
 }
