@@ -3,7 +3,8 @@
  *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] [-t TEST_PLUGINS] -a AUDITWELL -m MEMORY_HELPER
  *
  * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits,
- * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, postgres, http, kafka, exec, nats, verify, memory.
+ * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, postgres, http, kafka, exec, nats, verify,
+ * memory.
  */
 #include "config.h"
 
@@ -95,6 +96,22 @@ static void figures_stores(struct bench *b)
 #endif
 }
 
+static void all_figures(struct bench *b)
+{
+    figures_pipeline(b);
+    figures_latency(b);
+    figures_durable(b);
+    figures_delivery(b);
+    figures_sinks(b);
+    figures_cli(b);
+    figures_sqlite(b);
+#ifdef BENCH_KAFKA
+    figures_kafka(b);
+#endif
+    figures_http(b);
+    figures_stores(b);
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = {.dir = NULL};
@@ -138,18 +155,7 @@ int main(int argc, char **argv)
     bench_print_machine(&b);
     make_corpus(&b);
     make_trail(&b);
-    figures_pipeline(&b);
-    figures_latency(&b);
-    figures_durable(&b);
-    figures_delivery(&b);
-    figures_sinks(&b);
-    figures_cli(&b);
-    figures_sqlite(&b);
-#ifdef BENCH_KAFKA
-    figures_kafka(&b);
-#endif
-    figures_http(&b);
-    figures_stores(&b);
+    all_figures(&b);
 #ifdef BENCH_POSTGRES
     figures_postgres(&b);
 #endif
