@@ -94,6 +94,9 @@ static void figures_stores(struct bench *b)
 #ifdef BENCH_NATS
     figures_nats(b);
 #endif
+#ifdef BENCH_POSTGRES
+    figures_postgres(b);
+#endif
 }
 
 static void all_figures(struct bench *b)
@@ -156,9 +159,6 @@ int main(int argc, char **argv)
     make_corpus(&b);
     make_trail(&b);
     all_figures(&b);
-#ifdef BENCH_POSTGRES
-    figures_postgres(&b);
-#endif
     figures_verify(&b);
     figures_memory(&b);
     report_table();
