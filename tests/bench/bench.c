@@ -93,6 +93,9 @@ static void figures_stores(struct bench *b)
 #ifdef BENCH_NATS
     figures_nats(b);
 #endif
+#ifdef BENCH_POSTGRES
+    figures_postgres(b);
+#endif
 }
 
 int main(int argc, char **argv)
@@ -147,9 +150,6 @@ int main(int argc, char **argv)
     figures_sqlite(&b);
     figures_http(&b);
     figures_stores(&b);
-#ifdef BENCH_POSTGRES
-    figures_postgres(&b);
-#endif
     figures_verify(&b);
     figures_memory(&b);
     report_table();
