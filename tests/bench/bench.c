@@ -3,7 +3,7 @@
  *   auditwell-bench [-q] [-s] [-r RUNS] [-o GROUP] [-d DIR] [-t TEST_PLUGINS] -a AUDITWELL -m MEMORY_HELPER
  *
  * -q: in under two minutes; -s: seconds only, to see that all of it works (the figures mean nothing). Groups: limits,
- * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, postgres, http, exec, nats, verify, memory.
+ * json, builder, producers, latency, durable, bad_sinks, cli, sqlite, postgres, http, kafka, exec, nats, verify, memory.
  */
 #include "config.h"
 
@@ -148,6 +148,9 @@ int main(int argc, char **argv)
     figures_sinks(&b);
     figures_cli(&b);
     figures_sqlite(&b);
+#ifdef BENCH_KAFKA
+    figures_kafka(&b);
+#endif
     figures_http(&b);
     figures_stores(&b);
     figures_verify(&b);

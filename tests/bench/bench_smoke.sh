@@ -6,6 +6,8 @@ b=$top_builddir
 work=$(mktemp -d "${TMPDIR:-/tmp}/auditwell-smoke.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT INT TERM
 n=0 failed=0
+kafka= # the figure of a sink that may be switched off
+[ ! -f "$b/.libs/sink_kafka.so" ] || kafka=kafka_sink
 result() { # status, text
     n=$((n + 1))
     if [ "$1" -eq 0 ]; then
@@ -35,7 +37,7 @@ for name in limit_chain_hash limit_buffered_write json_journal builder_journal p
     latency_p99_9 durable_64 durable_64_preallocated durable_1024 durable_1024_preallocated durable_producers_64 \
     durable_producers_64_p50 durable_producers_64_p99 catch_up three_sinks_cpu sink_hung_p99 sink_hung_lag \
     sink_slow_p99 sink_slow_lag sink_flapping_p99 sink_flapping_lag sink_partial_p99 sink_partial_lag sink_lying_p99 \
-    sink_lying_lag cli_file sqlite_sink $http $stores $postgres \
+    sink_lying_lag cli_file sqlite_sink $http $kafka $stores $postgres \
     verify_1_core verify_all_cores rss allocations_json allocations_builder; do
     c=$(grep -c "^bench $name value=$number unit=[A-Za-z/_]* limit=$number ratio=$number target=\(-\|$number\)\$" "$work/out")
     [ "$c" = 1 ]

@@ -14,6 +14,12 @@ auditwell_bench_SOURCES = tests/bench/bench.c tests/bench/bench.h tests/bench/be
 auditwell_bench_CPPFLAGS = $(BENCH_CPPFLAGS) $(BENCH_HTTP) $(BENCH_EXEC) $(BENCH_NATS)
 auditwell_bench_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS) $(CURL_CFLAGS) $(NATS_CFLAGS)
 auditwell_bench_LDADD = libauditwell.la $(CRYPTO_LIBS) $(SQLITE_LIBS)
+if SINK_KAFKA
+auditwell_bench_SOURCES += tests/bench/bench_kafka.c
+auditwell_bench_CPPFLAGS += -DBENCH_KAFKA
+auditwell_bench_CFLAGS += $(KAFKA_CFLAGS)
+auditwell_bench_LDADD += $(KAFKA_LIBS)
+endif
 if SINK_EXEC
 BENCH_EXEC = -DBENCH_EXEC
 auditwell_bench_SOURCES += tests/bench/bench_exec.c

@@ -1,5 +1,7 @@
 # tests: integration
 include tests/integration/sinks.mk
+include tests/integration/sinks_kafka.mk
+include tests/integration/sinks_mongodb.mk
 include tests/integration/cli.mk
 include tests/integration/proof.mk
 include tests/integration/metrics.mk
