@@ -114,7 +114,7 @@ void figures_sinks(struct bench *b);
 void figures_cli(struct bench *b);
 void figures_sqlite(struct bench *b);
 void figures_kafka(struct bench *b); /* bench_kafka.c; with BENCH_KAFKA */
-void figures_http(struct bench *b); /* none when the sink is not built */
+void figures_http(struct bench *b);  /* none when the sink is not built */
 /* Seconds for `count` events that wait in a journal to get into these sinks. */
 double run_catch_up(struct bench *b, const char *sinks, size_t count);
 void figures_exec(struct bench *b); /* with BENCH_EXEC */
