@@ -19,6 +19,6 @@ tests_kit_sink_d_linked_la_CPPFLAGS = $(AM_CPPFLAGS) -DDEFECT_LINKED
 tests_kit_sink_d_linked_la_LDFLAGS = $(AM_LDFLAGS) $(AW_MODULE_FLAGS) -rpath /nowhere
 tests_kit_sink_d_linked_la_LIBADD = libauditwell.la
 
-kit_tests = tests/kit/sinks.sh tests/kit/defects.sh tests/kit/command.sh
+kit_tests = tests/kit/sinks.sh tests/kit/defects.sh tests/kit/command.sh tests/kit/http.sh
 TESTS += $(kit_tests)
-EXTRA_DIST += $(kit_tests) tests/kit/defects.list tests/kit/sinks.list
+EXTRA_DIST += $(kit_tests) tests/kit/defects.list tests/kit/sinks.list tests/kit/judge.sh

@@ -3,29 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 umask 022 # what others could change is not believed
 . "$(dirname "$0")/../integration/cli/lib.sh"
-grep -q '^#define AW_SANITIZED 1' "$top_builddir/config.h" && memory='create-oom oom' || memory=
+. "$(dirname "$0")/judge.sh"
 case " ${BUILTIN_SINKS-} " in "  ") ;; *) echo "1..0 # SKIP sinks are built in: there are no files"; exit 0 ;; esac
-
-check_sink() { # NAME NOT-APPLICABLE OPTION…
-    name=$1 without=$2
-    shift 2
-    run "$aw" plugins check "$top_builddir/.libs/sink_$name.so" --tap --fail-libraries --patience 4 "$@"
-    grep -E '^(not )?ok ' out >results
-    while read -r line; do
-        check=$(echo "$line" | sed 's/^[notk ]*[0-9]* - \([a-z-]*\): .*/\1/')
-        case $line in
-        ok*' # SKIP '*)
-            case " $without $memory " in
-            *" $check "*) pass "$name: $check does not apply" ;;
-            *) fail "$name: $check" "was skipped: $line" ;;
-            esac ;;
-        ok*) pass "$name: $check" ;;
-        *) fail "$name: $check" "$(sed -n "/ - $check: /,/^[no]/p" out)" ;;
-        esac
-    done <results
-    is "$name: exit 0" 0 "$status"
-    if [ ! -s results ]; then fail "$name: there are results" "$(cat out err)"; fi
-}
 
 set -f # a * in the list is no pattern
 while IFS='|' read -r name without options; do
@@ -39,7 +18,7 @@ while IFS='|' read -r name without options; do
         continue
     fi
     # shellcheck disable=SC2086 # a list of options
-    check_sink "$name" "$without" $options
+    check_sink "$name" "$without" --fail-libraries $options
 done <"$top_srcdir/tests/kit/sinks.list"
 set +f
 

@@ -140,8 +140,15 @@ size_t watch_end(char *ret_first, size_t size)
 /* What belongs to the machine rather than to the store: libraries look there when they are first used. */
 static bool of_the_machine(const char *path)
 {
-    static const char *const places[] = {
-        "/usr/", "/lib/", "/proc/", "/sys/", "/dev/urandom", "/dev/random", "/etc/ssl/openssl.cnf"};
+    static const char *const places[] = {"/usr/",
+                                         "/lib/",
+                                         "/proc/",
+                                         "/sys/",
+                                         "/dev/urandom",
+                                         "/dev/random",
+                                         "/etc/ssl/openssl.cnf",
+                                         "/etc/gnutls/",
+                                         "/etc/crypto-policies/"};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
         if (strncmp(path, places[i], strlen(places[i])) == 0)
             return true;

@@ -62,6 +62,7 @@ struct ht_answer {
     char retry_after[64];
     bool too_large, out_of_memory, timed_out; /* why code is not CURLE_OK */
     bool stale;                               /* a kept connection was gone before anything came */
+    bool repeated;                            /* the events may have arrived before this answer's request did */
     bool moved;                               /* a redirect that is not followed: why is in `error` */
     bool http2;
     size_t header_bytes;

@@ -324,6 +324,9 @@ static void forget_answer(struct ht_sink *s)
 static void request(struct ht_sink *s, const char *url, struct curl_slist *headers, uint64_t end_ns)
 {
     static char nothing[1];
+    bool kept = false;
+    for (size_t i = 0; i < HT_SOCKETS_MAX; i++)
+        kept = kept || s->sockets[i] >= 0;
     struct ht_answer *a = &s->answer;
     struct pipe_guard g;
     long version = 0, connections = 0;
@@ -346,6 +349,7 @@ static void request(struct ht_sink *s, const char *url, struct curl_slist *heade
         curl_easy_getinfo(s->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK && version == CURL_HTTP_VERSION_2_0;
     if (curl_easy_getinfo(s->easy, CURLINFO_NUM_CONNECTS, &connections) == CURLE_OK && connections > 0)
         s->host->metric_add(s->host, s->metric_connections, (double)connections);
+    a->repeated = kept && connections > 0; /* libcurl may have sent it on both */
     a->stale = connections == 0 && a->header_bytes == 0 &&
                (a->code == CURLE_SEND_ERROR || a->code == CURLE_RECV_ERROR || a->code == CURLE_GOT_NOTHING);
     (void)curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, NULL); /* they live on the caller's stack */
@@ -411,7 +415,7 @@ void ht_post(struct ht_sink *s, const struct aw_batch *batch, const struct ht_bu
     char key[HT_KEY_LINE], signature[HT_SIGNATURE_LINE], *moved_to = NULL;
     struct curl_slist second = {signature, s->settings->body_headers}, first = {key, &second};
     uint64_t end_ns = end_of(s, batch->deadline_ns);
-    bool again = false;
+    bool again = false, repeated = false;
     s->shown = s->settings->shown;
     if (s->settings->signature_key == NULL)
         first.next = s->settings->body_headers;
@@ -427,10 +431,12 @@ void ht_post(struct ht_sink *s, const struct aw_batch *batch, const struct ht_bu
         request(s, moved_to != NULL ? moved_to : s->settings->url, &first, end_ns);
         s->host->metric_add(s->host, s->metric_requests, 1);
         /* The receiver closed what we kept, just when we used it. libcurl sees some of these cases itself. */
+        repeated = repeated || s->answer.repeated || s->answer.stale;
         again = s->answer.stale && !again;
         if (!again && (s->answer.code != CURLE_OK || !follows(s, hop, &moved_to)))
             break;
     }
+    s->answer.repeated = repeated;
     if (s->answer.code == CURLE_OK)
         s->host->metric_add(s->host, s->metric_bytes, (double)body->len);
     if (s->easy != NULL)

@@ -128,10 +128,12 @@ static int32_t by_results(struct ht_sink *s, const struct aw_batch *batch, struc
     size_t named = 0;
     for (size_t i = 0; i < batch->count; i++) {
         named += result->status[i] != AW_EVENT_UNKNOWN;
+        if (result->status[i] == AW_EVENT_DUPLICATE && s->answer.repeated)
+            result->status[i] = AW_EVENT_ACCEPTED; /* of our own first try, for all we know */
         if (result->status[i] == AW_EVENT_ACCEPTED && durable)
             result->status[i] = AW_EVENT_DURABLE;
     }
-    if (r->duplicates > 0)
+    if (r->duplicates > 0 && !s->answer.repeated)
         s->host->metric_add(s->host, s->metric_duplicates, (double)r->duplicates);
     size_t open = batch->count - named + r->retried;
     if (code == AW_OK && open > 0 && (after_ms = ht_retry_after_ms(s, &s->answer)) > 0)
@@ -153,6 +155,10 @@ static int32_t by_conflict(struct ht_sink *s, const struct aw_batch *batch, stru
         return code;
     if (batch->count > 1) /* which of them? The host sends fewer and fewer. */
         return AW_E_REJECTED;
+    if (s->answer.repeated) {
+        settle_all(batch, result, s->settings->durable ? AW_EVENT_DURABLE : AW_EVENT_ACCEPTED);
+        return AW_OK;
+    }
     settle_all(batch, result, AW_EVENT_DUPLICATE);
     s->host->metric_add(s->host, s->metric_duplicates, 1);
     return AW_OK;

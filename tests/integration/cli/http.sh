@@ -120,5 +120,6 @@ refused "a password in the URL" "https://u:canary@collector.example/" "" 'use th
 refused "an unknown option" "https://collector.example/" 'bearer_tokn = "canary";' 'bearer_token'
 refused "no such file of a secret" "https://collector.example/" "bearer_token = \"file:$work/none\";" "$work/none"
 refused "Authorization in the open" "https://collector.example/" 'headers = ( "Authorization: canary" );' 'secret_headers'
+
 end_peer
 finish

@@ -147,8 +147,7 @@ def store(peer, args, headers, events):  # /store/NAME: a receiver as it should 
         file.seek(0)
         if args[0] not in stored:
             stored[args[0]] = {json.loads(line)["eventId"] for line in file}
-        raw = open(directory + "/body", "rb").read().decode()
-        lines = raw.splitlines() if headers["content-type"] == "application/x-ndjson" else None
+        lines = peer.text.decode().split("\n") if headers["content-type"] == "application/x-ndjson" else None
         for i, event in enumerate(events):
             known = event["eventId"] in stored[args[0]]
             if not known:
@@ -270,7 +269,7 @@ def note(peer, start, headers, body):
     method, path, version = start
     line = {"connection": peer.number, "method": method, "path": path, "version": version, "headers": headers}
     line["bytes"] = len(body)
-    text = decoded(headers, body)
+    peer.text = text = decoded(headers, body)
     events = events_of(headers, text)
     line["ids"] = [event["eventId"] for event in events]
     whole = b"".join(b"%d:%s" % (len(i), i) for i in (event["eventId"].encode() for event in events))

@@ -469,7 +469,7 @@ struct aw_sink_retention {
      * seq: whenever it fails or dies, no event is there with a seq below one that went, unless it stands behind its
      * place (a dead letter that was replayed). A stream whose event keep_seq does not have the hash keep_hash is left
      * alone, with a warning. Safe beside a writer in another process, which it never keeps waiting for long. After a
-     * failure a new plan goes on. */
+     * failure a new plan goes on; so it is called also when no stream has events to go, to finish what was left. */
     int32_t (*prune)(void *sink, const struct aw_prune *const *prunes, size_t count, uint64_t *ret_removed);
     /* ABI 1.0 ends here */
 };
