@@ -87,6 +87,9 @@ static void make_trail(struct bench *b)
 /* Sinks that may be off. */
 static void figures_stores(struct bench *b)
 {
+#ifdef BENCH_KAFKA
+    figures_kafka(b);
+#endif
     (void)b;
 #ifdef BENCH_EXEC
     figures_exec(b);
@@ -108,9 +111,6 @@ static void all_figures(struct bench *b)
     figures_sinks(b);
     figures_cli(b);
     figures_sqlite(b);
-#ifdef BENCH_KAFKA
-    figures_kafka(b);
-#endif
     figures_http(b);
     figures_stores(b);
 }
