@@ -58,8 +58,18 @@ static void isolate_culprit(struct together *g, struct together_member *m)
     reject(g, m, last, text[0] ? text : "the sink gave no reason");
 }
 
-/* Gathers what the member lacks of the round, as it may have it. -ENODATA: of one event no view can be made, and it was
- * rejected for that. */
+/* Has it been rejected, and do only dead letters lack? Nobody is asked again then: who changed his mind would have the
+ * event beside its letter. */
+static bool refused_before(const struct together *g, size_t view)
+{
+    for (size_t i = 0; i < g->count; i++)
+        if (g->members[i].d->final[view] == AW_EVENT_REJECTED)
+            return true;
+    return false;
+}
+
+/* Gathers what the member lacks of the round, as it may have it. -ENODATA: of one event no view can be made, or it was
+ * refused before, and it was rejected for that. */
 static int gather(struct together *g, struct together_member *m, size_t *ret_count)
 {
     struct delivery *d = m->d;
@@ -69,6 +79,10 @@ static int gather(struct together *g, struct together_member *m, size_t *ret_cou
         bool settled = d->final[v] != AW_EVENT_RETRY && d->final[v] != AW_EVENT_REJECTED;
         if (g->dropped[v] || settled || together_seq(g, v) <= together_acked(d))
             continue;
+        if (AW_UNLIKELY(refused_before(g, v))) {
+            reject(g, m, v, "it was refused before, and its dead letters could not all be stored");
+            return -ENODATA;
+        }
         int rc = viewing_add(d->viewer, d->retry, &g->views[v]);
         if (viewing_fault(rc)) {
             reject(g, m, v, viewing_fault(rc));
