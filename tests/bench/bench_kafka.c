@@ -105,6 +105,11 @@ static void count_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void
     ++*delivered;
 }
 
+/* librdkafka's macros check types by statement expressions, which clang calls an extension. */
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wgnu-statement-expression"
+#endif
+
 static void send_one(rd_kafka_t *rk, rd_kafka_topic_t *topic, struct message *m)
 {
     rd_kafka_resp_err_t err;
