@@ -324,8 +324,12 @@ int32_t pg_connect(struct pg_conn *c, enum pg_purpose purpose)
         r = pg_fail(c, AW_E_NOMEM, "out of memory");
     if (r == AW_OK && strcmp(encoding, "UTF8") != 0)
         r = pg_fail(c, AW_E_CONFIG, "the database has the encoding %s: events need one with UTF8", encoding);
+    uint64_t given = c->deadline_ns, limit = c->host->mono_ns() + c->set->connect_timeout_ns;
+    if (given == 0 || given > limit)
+        c->deadline_ns = limit; /* a part of connecting: whoever does not answer now is not waited for longer */
     if (r == AW_OK)
         r = set_up(c, purpose);
+    c->deadline_ns = given;
     if (r != AW_OK)
         pg_close(c);
     return r;
