@@ -94,6 +94,7 @@ static int load_position(struct journal_cursor *c)
                     c->journal->path, c->name, seq);
     atomic_store(&c->acked, seq);
     atomic_store(&c->written, seq);
+    c->doubtful = true; /* what was read may be a page that an earlier process could not sync: as cursor_sync() says */
     return 0;
 }
 
