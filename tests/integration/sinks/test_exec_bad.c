@@ -349,7 +349,10 @@ static void test_host_killed(void)
     pid_t host = fork();
     if (host == 0) {
         struct mh_instance *m = peer("stubborn", "-", NULL, NULL);
-        if (mh_start(m) == AW_OK && kill_programs("stubborn", 0) == 1 && write(ready[1], "x", 1) == 1)
+        bool runs = mh_start(m) == AW_OK;
+        for (int i = 0; i < 1000 && runs && kill_programs("stubborn", 0) != 1; i++)
+            (void)usleep(20000); /* a busy machine: the program is about to be executed */
+        if (runs && write(ready[1], "x", 1) == 1)
             (void)mh_write(m, 1, 1, 0, NULL); /* waits for an answer */
         _exit(1);
     }
