@@ -22,6 +22,9 @@ int writer_begin(struct journal *j, uint64_t first_seq, uint64_t prealloc)
     AW_AUTOFREE struct segment *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
+    /* What is set aside for a segment counts as used to whoever looks at the directory. */
+    uint64_t bytes = atomic_load(&j->bytes), left = bytes < j->max_size ? j->max_size - bytes : 0;
+    prealloc = prealloc < left ? prealloc : left;
     int rc = -EEXIST;
     for (uint32_t number = 0; rc == -EEXIST && number < UINT32_MAX; number++) {
         s->number = number;
